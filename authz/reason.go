@@ -1,0 +1,60 @@
+package authz
+
+// Reason says why a login ended as it did: one enum for the audit line, the
+// metric, the Reply-Message choice and `postern explain`.
+//
+// Handled in: reasonNames and reasonCodes below; cmd/postern prints names only.
+type Reason uint8
+
+const (
+	ReasonUnknown Reason = iota // never sent; the zero Result refuses with it
+	Permitted
+
+	BadName         // the user name cannot be parsed
+	MethodRefused   // the method is not allowed on this listener
+	LockedOut       // too many failures; the directory was not asked
+	NoSuchUser      //
+	WrongPassword   //
+	AccountDisabled //
+	AccountExpired  //
+	AccountLocked   // locked by the directory itself
+	PasswordExpired // or must change
+	OutsideHours    // the directory's logon hours
+	NoDialin        // the directory denies dial-in
+	CodeMissing     // the policy demands a code and none was given
+	CodeWrong       //
+	CodeReplayed    // right, but used before
+	CodeLocked      // too many wrong codes
+	NotEnrolled     // a code is demanded and the user has no token
+	PolicyDenied    // a rule denies
+	PolicyNoMatch   // no rule matches
+	SourceDenied    // a rule denies because of the source
+	TooManySessions //
+	PoolExhausted   //
+	DirectoryDown   // directory unavailable: silent
+	StoreDown       // store unavailable: silent
+	InternalError   // our own fault: silent
+)
+
+var reasonNames = [...]string{
+	ReasonUnknown: "unknown", Permitted: "permitted",
+	BadName: "bad name", MethodRefused: "method refused", LockedOut: "locked out",
+	NoSuchUser: "no such user", WrongPassword: "wrong password",
+	AccountDisabled: "account disabled", AccountExpired: "account expired",
+	AccountLocked: "account locked", PasswordExpired: "password expired",
+	OutsideHours: "outside logon hours", NoDialin: "no dial-in right",
+	CodeMissing: "code missing", CodeWrong: "code wrong", CodeReplayed: "code replayed",
+	CodeLocked: "too many wrong codes", NotEnrolled: "not enrolled",
+	PolicyDenied: "policy denied", PolicyNoMatch: "no policy matched",
+	SourceDenied: "source denied", TooManySessions: "too many sessions",
+	PoolExhausted: "pool exhausted", DirectoryDown: "directory unavailable",
+	StoreDown: "store unavailable", InternalError: "internal error",
+}
+
+// String returns the reason as audit lines and metrics spell it.
+func (r Reason) String() string {
+	if int(r) < len(reasonNames) {
+		return reasonNames[r]
+	}
+	return reasonNames[ReasonUnknown]
+}

@@ -1,0 +1,96 @@
+// Package authz decides logins: who, with what proof, may do what (DESIGN: one
+// ordered list of checks, cheapest and safest refusal first). It knows neither
+// RADIUS packets nor tunnels: radiusd maps packets to a Request and a Result
+// back to packets.
+package authz
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Method is how the peer proves its password. The zero value proves nothing
+// and is refused.
+type Method uint8
+
+const (
+	MethodUnknown  Method = iota
+	MethodPAP             // RFC 2865 User-Password
+	MethodMSCHAPv2        // RFC 2759
+)
+
+// NAS names the server that asks for its client.
+type NAS struct {
+	ID   string     // NAS-Identifier
+	Addr netip.Addr // NAS-IP-Address, else the packet's source
+	Port uint32     // NAS-Port
+	Type string     // NAS-Port-Type by name, "Virtual" for PPTP
+}
+
+// MSCHAPv2 carries RFC 2759's exchange as RFC 2548 §2.3.2 transports it.
+type MSCHAPv2 struct {
+	Ident         byte     // CHAP identifier, echoed in Success and Error
+	Challenge     [16]byte // authenticator challenge
+	PeerChallenge [16]byte
+	Response      [24]byte // NT-Response
+}
+
+// Request is one login as authz sees it. All fields come from outside and are
+// claims, but for Source.Listener facts that radiusd verified.
+type Request struct {
+	Now       time.Time
+	NAS       NAS
+	User      string     // User-Name as typed, with domain and inline code
+	Source    netip.Addr // the client's own address (Calling-Station-Id / Tunnel-Client-Endpoint)
+	SessionID string     // Acct-Session-Id, unique per NAS
+	Tunnel    string     // Tunnel-Type by name: "PPTP", "" for none
+
+	Method   Method
+	Password []byte   // MethodPAP; wiped by the caller
+	MSCHAPv2 MSCHAPv2 // MethodMSCHAPv2
+
+	ClientName    string // MS-RAS-Client-Name: a claim
+	ClientVersion string // MS-RAS-Client-Version: a claim
+}
+
+// Verdict is what becomes of a login. The zero value refuses.
+type Verdict uint8
+
+const (
+	Reject Verdict = iota // answer Access-Reject
+	Accept                // answer Access-Accept with Grant
+	Silent                // answer nothing, so that the NAS asks another service
+)
+
+// Grant is what an accepted login may do; zero values mean "not set".
+type Grant struct {
+	Addr            netip.Addr // Framed-IP-Address
+	Mask            int        // Framed-IP-Netmask as prefix length
+	DNS, NBNS       []netip.Addr
+	Routes          []netip.Prefix // Framed-Route
+	Filter          string         // Filter-Id
+	SessionTimeout  time.Duration
+	IdleTimeout     time.Duration
+	InterimInterval time.Duration
+	MTU             int    // Framed-MTU
+	Class           []byte // decision ID for accounting
+}
+
+// Result is the outcome of Decide.
+type Result struct {
+	Verdict    Verdict
+	Reason     Reason
+	DecisionID string
+	User       string // canonical name; sessions and counters use it
+	Grant      Grant  // Verdict == Accept
+
+	// MS-CHAPv2 accept: the authenticator response ("S=…", 42 octets) and the
+	// 16-octet MPPE start keys from the service's point of view (RFC 3079 §3.3).
+	Success          string
+	SendKey, RecvKey [16]byte
+
+	// MS-CHAPv2 reject: RFC 2759 §6 code (646…691, 709), retry flag and text.
+	ErrorCode int
+	Retry     bool
+	Message   string
+}
