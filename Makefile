@@ -1,0 +1,65 @@
+# `make check` and `make test` are what CI runs (.ci/run).
+
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
+FUZZTIME ?= 3m
+BENCH ?= .
+GOTEST := go run ./internal/housekeeping/gotest
+
+.PHONY: build check fmt vet lint rules test versions unit integration lab fuzz bench
+
+build:
+	go build -trimpath -o bin/ ./cmd/...
+
+# Everything that can be said about the code without running it.
+check: fmt vet lint rules
+
+fmt:
+	@bad=$$(git ls-files -co --exclude-standard '*.go' | xargs -r ls 2>/dev/null | xargs -r gofmt -l); \
+	[ -z "$$bad" ] || { echo "gofmt would change:"; echo "$$bad"; exit 1; }
+
+vet:
+	go vet ./...
+	go vet -tags integration ./...
+
+lint:
+	go tool golangci-lint run
+
+# -count=1: these tests ask the go command, whose answers are not cached as inputs.
+rules:
+	go test -count=1 ./internal/housekeeping
+
+# The whole suite on a machine that may be bare: nothing may skip.
+test: export POSTERN_TEST_REQUIRE := 1
+test:
+	bash integration/apt.sh
+	@$(MAKE) --no-print-directory versions
+	@$(MAKE) --no-print-directory check
+	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory integration
+
+versions:
+	@go version; gcc --version | head -1; redis-server --version; tshark --version 2>/dev/null | head -1; \
+	radclient -v 2>&1 | head -1; iperf3 --version | head -1; ip -V; uname -sr
+
+unit:
+	$(GOTEST) -race -timeout 15m ./...
+
+# Root, a TUN device and network namespaces. -p 1: two guests at a time is what two
+# cores bear.
+integration:
+	$(GOTEST) -tags integration -count=1 -p 1 -timeout 30m ./integration/...
+
+lab:
+	go run ./cmd/postern lab
+
+fuzz:
+	@grep -rlE '^func Fuzz[A-Za-z0-9_]*\(' --include='*_test.go' . | while read -r file; do \
+	  for target in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9_]*)\(.*/\1/p' "$$file"); do \
+	    echo "== $$(dirname "$$file") $$target"; \
+	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")" </dev/null || exit 1; \
+	  done; \
+	done
+
+bench:
+	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
