@@ -54,7 +54,7 @@ func TestNoLargeFile(t *testing.T) {
 
 // Unfinished work belongs into an issue, where somebody looks for it.
 func TestNothingLeftForLater(t *testing.T) {
-	mark := regexp.MustCompile(`(?i)//.*\b(to` + `do|fix` + `me|not implemented|in a real system)\b`)
+	mark := regexp.MustCompile(`(?i)//.*\b(to[d]o|fix[m]e|not [i]mplemented|in a real [s]ystem)\b`) // does not fit itself
 	for _, f := range trackedFiles(t, "*.go") {
 		src, err := os.ReadFile(f)
 		if err != nil {
