@@ -1,0 +1,154 @@
+package store
+
+import (
+	"fmt"
+	"hash/fnv"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// Key names one value. Only the functions below make keys; each says shape and
+// life. The part in braces is the tag: Redis Cluster places by it, and keys of
+// one tag may share a sequence.
+type Key struct{ tag, name string }
+
+// String returns the key as Redis knows it.
+func (k Key) String() string { return "{" + k.tag + "}" + k.name }
+
+// Lives that the store itself gives; the others come with the operation.
+const (
+	// lapsedFor is how long an index remembers a member after its deadline, so
+	// that a sweeper that was away for a week still ends the session properly.
+	lapsedFor = 7 * 24 * time.Hour
+	// poolLife keeps a pool's leases and sticky addresses from its last use on.
+	poolLife = 30 * 24 * time.Hour
+)
+
+// shards is the number of tags sessions are spread over. A session's record and
+// the history share a tag so that a state change and its history event are one
+// atomic sequence; a tag for each session would need a second trip and could
+// lose or double events in between. The number is part of the schema.
+const shards = 16
+
+// user folds letters because directories compare names without case: "Alice" and
+// "alice" must share counters and used codes.
+func user(name, rest string) Key { return Key{"user:" + escape(strings.ToLower(name)), rest} }
+
+// UserFailures is {user:NAME}:fail, zset attempt → ms; life: the window.
+func UserFailures(name string) Key { return user(name, ":fail") }
+
+// UserStrikes is {user:NAME}:fail:strikes, zset attempt → ms; life: the memory.
+func UserStrikes(name string) Key { return user(name, ":fail:strikes") }
+
+// PairFailures is {user:NAME}:pair:SOURCE, zset attempt → ms; life: the window.
+func PairFailures(name string, source netip.Prefix) Key {
+	return user(name, ":pair:"+source.String())
+}
+
+// PairStrikes is {user:NAME}:pair:SOURCE:strikes, zset attempt → ms; life: the memory.
+func PairStrikes(name string, source netip.Prefix) Key {
+	return user(name, ":pair:"+source.String()+":strikes")
+}
+
+// PairGood is {user:NAME}:good:SOURCE, "1"; life: how long a success counts.
+func PairGood(name string, source netip.Prefix) Key {
+	return user(name, ":good:"+source.String())
+}
+
+// CodeFailures is {user:NAME}:code, zset attempt → ms; life: the window.
+func CodeFailures(name string) Key { return user(name, ":code") }
+
+// CodeStrikes is {user:NAME}:code:strikes, zset attempt → ms; life: the memory.
+func CodeStrikes(name string) Key { return user(name, ":code:strikes") }
+
+// UserTokens is {user:NAME}:tokens, JSON with sealed secrets; life: unlimited,
+// an enrolment does not lapse.
+func UserTokens(name string) Key { return user(name, ":tokens") }
+
+// UserSteps is {user:NAME}:steps, hash token → last used step; life: longer
+// than any code is valid, given by mfa.
+func UserSteps(name string) Key { return user(name, ":steps") }
+
+// UserLive is {user:NAME}:live, zset session → deadline in ms; life: the last
+// deadline and lapsedFor.
+func UserLive(name string) Key { return user(name, ":live") }
+
+// SourceFailures is {src:PREFIX}:fail, zset attempt → ms; life: the window.
+func SourceFailures(source netip.Prefix) Key {
+	return Key{"src:" + source.String(), ":fail"}
+}
+
+// SourceStrikes is {src:PREFIX}:fail:strikes, zset attempt → ms; life: the memory.
+func SourceStrikes(source netip.Prefix) Key {
+	return Key{"src:" + source.String(), ":fail:strikes"}
+}
+
+// Session is {sess:NN}:rec:ID, JSON; life: the deadline and lapsedFor.
+func Session(id string) Key { return shard(id, ":rec:"+escape(id)) }
+
+// SessionMarks is {sess:NN}:mark:ID, hash start|seq → mark; life: as Session.
+func SessionMarks(id string) Key { return shard(id, ":mark:"+escape(id)) }
+
+// History is {sess:NN}:history, the stream beside the session; bounded by
+// length, life: as Append says.
+func History(id string) Key { return shard(id, ":history") }
+
+// Histories are the streams of all shards.
+func Histories() []Key {
+	ks := make([]Key, shards)
+	for i := range ks {
+		ks[i] = Key{fmt.Sprintf("sess:%02d", i), ":history"}
+	}
+	return ks
+}
+
+func shard(id, name string) Key {
+	h := fnv.New32a()
+	h.Write([]byte(id))
+	return Key{fmt.Sprintf("sess:%02d", h.Sum32()%shards), name}
+}
+
+// NodeLive is {node:ID}:live, zset session → deadline in ms; life: the last
+// deadline and lapsedFor.
+func NodeLive(node string) Key { return Key{"node:" + escape(node), ":live"} }
+
+// Nodes is {nodes}:seen, zset node → deadline in ms; life: as NodeLive.
+func Nodes() Key { return Key{"nodes", ":seen"} }
+
+// A pool has four keys, {pool:NAME} and :until, zset address → deadline or time
+// of release in ms; :who, hash address → holder NUL owner; :of, hash hHOLDER and
+// oOWNER → address; :next, hash SHAPE:FIRST → next address never used, for each
+// range of each shape the pool has had. Life of all: poolLife.
+func poolKeys(pool string) []Key {
+	tag := "pool:" + escape(pool)
+	return []Key{{tag, ":until"}, {tag, ":who"}, {tag, ":of"}, {tag, ":next"}}
+}
+
+// sub is the key of one part of a key, in bbolt only.
+func (k Key) sub(part string) Key { return Key{k.tag, k.name + "\x00" + part} }
+
+// escape makes a name from outside safe inside a key: braces would move the tag,
+// a colon could meet another shape, NUL separates in bbolt.
+func escape(s string) string {
+	plain := true
+	for i := 0; i < len(s); i++ {
+		plain = plain && !special(s[i])
+	}
+	if plain {
+		return s
+	}
+	b := make([]byte, 0, len(s)+8)
+	for i := 0; i < len(s); i++ {
+		if special(s[i]) {
+			b = fmt.Appendf(b, "%%%02x", s[i])
+		} else {
+			b = append(b, s[i])
+		}
+	}
+	return string(b)
+}
+
+func special(c byte) bool {
+	return c <= ' ' || c == 0x7f || c == '{' || c == '}' || c == '%' || c == ':'
+}

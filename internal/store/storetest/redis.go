@@ -1,0 +1,106 @@
+// Package storetest starts stores for tests and holds the one suite that every
+// back end passes.
+package storetest
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"postern/internal/store"
+)
+
+// Redis is a redis-server of a test's own: on a Unix socket in its own
+// directory, with an append-only file written through, so that what was answered
+// survives Kill.
+type Redis struct {
+	Socket string
+	dir    string
+	cmd    *exec.Cmd
+}
+
+// StartRedis starts a server that ends with the test. Without redis-server on
+// the machine the test is skipped.
+func StartRedis(t testing.TB) *Redis {
+	t.Helper()
+	if _, err := exec.LookPath("redis-server"); err != nil {
+		t.Skipf("needs redis-server (apt-get install redis-server): %v", err)
+	}
+	dir, err := os.MkdirTemp("", "rd") // short: a socket's path has 107 octets
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &Redis{Socket: filepath.Join(dir, "s"), dir: dir}
+	t.Cleanup(func() {
+		r.Kill()
+		os.RemoveAll(dir)
+	})
+	if err := r.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// Start starts the server, again after Kill, and waits until it answers.
+func (r *Redis) Start() error {
+	r.cmd = exec.Command("redis-server", "--port", "0", "--unixsocket", r.Socket,
+		"--dir", r.dir, "--appendonly", "yes", "--appendfsync", "always", "--save", "",
+		"--loglevel", "warning")
+	// A test that dies does not leave its server behind.
+	r.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := r.cmd.Start(); err != nil {
+		return fmt.Errorf("start redis-server: %w", err)
+	}
+	c := r.Client()
+	defer c.Close()
+	var err error
+	for range 500 {
+		if err = c.Ping(context.Background()).Err(); err == nil {
+			return nil
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return fmt.Errorf("redis-server does not answer: %w", err)
+}
+
+// Kill ends the server without notice (SIGKILL).
+func (r *Redis) Kill() {
+	if r.cmd != nil {
+		r.cmd.Process.Kill()
+		r.cmd.Wait() // its error is our signal
+		r.cmd = nil
+	}
+}
+
+// Pause stops the server, which keeps its connections, until Resume.
+func (r *Redis) Pause()  { r.cmd.Process.Signal(syscall.SIGSTOP) }
+func (r *Redis) Resume() { r.cmd.Process.Signal(syscall.SIGCONT) }
+
+// Client is a plain client, to look from outside.
+func (r *Redis) Client() *redis.Client {
+	return redis.NewClient(&redis.Options{Network: "unix", Addr: r.Socket, MaxRetries: -1})
+}
+
+// Config is the store's configuration for this server.
+func (r *Redis) Config() store.RedisConfig {
+	// Generous: the machine of a test run is busy.
+	return store.RedisConfig{Addrs: []string{r.Socket}, Timeout: 10 * time.Second}
+}
+
+// Open opens a store on the server that closes with the test.
+func (r *Redis) Open(t testing.TB) store.Store {
+	t.Helper()
+	s, err := store.OpenRedis(r.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}

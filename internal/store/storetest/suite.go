@@ -1,0 +1,720 @@
+package storetest
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"postern/internal/store"
+)
+
+// Suite is what a store promises. Each part runs on a store of its own.
+func Suite(t *testing.T) {
+	for _, part := range []struct {
+		name string
+		test func(*testing.T, Backend)
+	}{
+		{"values", values}, {"once", once}, {"swap", swap}, {"guards", guards},
+		{"count", count}, {"windows", windows}, {"marks", marks}, {"index", index},
+		{"streams", streams}, {"lease", lease}, {"leaseOrder", leaseOrder}, {"leaseReload", leaseReload},
+		{"leaseBudget", leaseBudget}, {"oneCodeOnce", oneCodeOnce}, {"parallelLeases", parallelLeases},
+		{"parallelCounts", parallelCounts}, {"watch", watch}, {"names", names}, {"restart", restart},
+		{"closed", closed},
+	} {
+		t.Run(part.name, func(t *testing.T) { Each(t, part.test) })
+	}
+}
+
+const (
+	long  = time.Hour
+	short = 30 * time.Millisecond
+	pause = 2 * short // short is over after it
+)
+
+func do(t testing.TB, s store.Store, seqs ...store.Seq) {
+	t.Helper()
+	if err := s.Do(context.Background(), seqs...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// one runs a single operation and returns its outcome.
+func one(t testing.TB, s store.Store, op store.Op) bool {
+	t.Helper()
+	q := store.Seq{op}
+	do(t, s, q)
+	return q.OK()
+}
+
+func value(t testing.TB, s store.Store, k store.Key) (string, bool) {
+	t.Helper()
+	g := &store.Get{Key: k}
+	one(t, s, g)
+	return g.Value, g.Found
+}
+
+func values(t *testing.T, b Backend) {
+	k, k2 := store.UserTokens("a"), store.UserTokens("b")
+	if v, found := value(t, b, k); found {
+		t.Errorf("empty store has %q", v)
+	}
+	binary := "x\x00\xff{}\r\n"
+	one(t, b, &store.Put{Key: k, Value: binary})
+	one(t, b, &store.Put{Key: k2, Value: "", TTL: short})
+	if v, found := value(t, b, k); !found || v != binary {
+		t.Errorf("got %q, %v", v, found)
+	}
+	b.Sleep(pause)
+	if _, found := value(t, b, k2); found {
+		t.Error("value outlived its TTL")
+	}
+	if _, found := value(t, b, k); !found {
+		t.Error("value without TTL is gone")
+	}
+	one(t, b, &store.Put{Key: k2, Value: "", TTL: long})
+	if v, found := value(t, b, k2); !found || v != "" {
+		t.Error("empty value is no value")
+	}
+	one(t, b, &store.Delete{Key: k})
+	one(t, b, &store.Delete{Key: k}) // again is no error
+	if _, found := value(t, b, k); found {
+		t.Error("deleted value is there")
+	}
+	a, c := &store.Time{}, &store.Time{}
+	one(t, b, a)
+	b.Sleep(pause)
+	one(t, b, c)
+	if d := c.Now.Sub(a.Now); d < short {
+		t.Errorf("the clock moved by %v", d)
+	}
+}
+
+func once(t *testing.T, b Backend) {
+	k := store.UserTokens("a")
+	if !one(t, b, &store.Once{Key: k, Value: "1", TTL: long}) {
+		t.Error("first lost")
+	}
+	if one(t, b, &store.Once{Key: k, Value: "2", TTL: long}) {
+		t.Error("second won")
+	}
+	if !one(t, b, &store.Once{Key: k, Value: "1", TTL: long}) {
+		t.Error("the winner asks again and loses")
+	}
+	k = store.UserTokens("b")
+	one(t, b, &store.Once{Key: k, Value: "1", TTL: short})
+	b.Sleep(pause)
+	if !one(t, b, &store.Once{Key: k, Value: "2", TTL: long}) {
+		t.Error("expired value still wins")
+	}
+}
+
+func swap(t *testing.T, b Backend) {
+	k := store.UserTokens("a")
+	if one(t, b, &store.Swap{Key: k, Old: "", New: "x"}) {
+		t.Error("swapped what is not there")
+	}
+	if !one(t, b, &store.Swap{Key: k, Absent: true, New: "1"}) {
+		t.Error("lost on an absent value")
+	}
+	s := &store.Swap{Key: k, Old: "0", New: "2"}
+	if one(t, b, s) || !s.Found || s.Value != "1" {
+		t.Errorf("wrong old value: %+v", s)
+	}
+	if one(t, b, &store.Swap{Key: k, Absent: true, New: "2"}) {
+		t.Error("absent won over a value")
+	}
+	for range 2 { // the second time the answer of the first was lost
+		if !one(t, b, &store.Swap{Key: k, Old: "1", New: "2", TTL: long}) {
+			t.Error("lost with the right old value")
+		}
+	}
+	if v, _ := value(t, b, k); v != "2" {
+		t.Errorf("value %q", v)
+	}
+}
+
+// A lost guard stops its own sequence and no other.
+func guards(t *testing.T, b Backend) {
+	ka, kb := store.UserTokens("a"), store.UserTokens("b")
+	a := store.Seq{
+		&store.Put{Key: ka, Value: "before"},
+		&store.Swap{Key: ka, Old: "no", New: "x"},
+		&store.Put{Key: ka, Value: "behind"},
+	}
+	c := store.Seq{&store.Put{Key: kb, Value: "other"}, &store.Get{Key: kb}}
+	do(t, b, a, c)
+	if a.OK() || !c.OK() {
+		t.Errorf("OK: %v, %v", a.OK(), c.OK())
+	}
+	if v, _ := value(t, b, ka); v != "before" {
+		t.Errorf("value %q", v)
+	}
+	if g := c[1].(*store.Get); g.Value != "other" {
+		t.Errorf("value %q", g.Value)
+	}
+	// A sequence used again starts afresh.
+	a[1] = &store.Swap{Key: ka, Old: "before", New: "x"}
+	do(t, b, a)
+	if !a.OK() {
+		t.Error("not OK the second time")
+	}
+	// Different tags in one sequence are our own fault and refused.
+	err := b.Do(context.Background(), store.Seq{&store.Get{Key: ka}, &store.Get{Key: kb}})
+	if err == nil {
+		t.Error("two tags in one sequence")
+	}
+	if err := b.Do(context.Background(), store.Seq{}); err == nil {
+		t.Error("empty sequence")
+	}
+}
+
+func count(t *testing.T, b Backend) {
+	k := store.UserFailures("a")
+	c := func(id string, most int) *store.Count {
+		return &store.Count{Key: k, ID: id, Window: long, Max: most}
+	}
+	for i, id := range []string{"x", "y", "z"} {
+		op := c(id, 3)
+		if !one(t, b, op) || op.N != i+1 || op.Oldest.IsZero() || op.Newest.Before(op.Oldest) {
+			t.Errorf("%s: %+v", id, op)
+		}
+	}
+	if op := c("y", 3); !one(t, b, op) || op.N != 3 {
+		t.Errorf("the same event again: %+v", op)
+	}
+	if op := c("w", 3); one(t, b, op) || op.N != 3 {
+		t.Errorf("one too many: %+v", op)
+	}
+	if op := c("w", 0); !one(t, b, op) || op.N != 4 {
+		t.Errorf("without a limit: %+v", op)
+	}
+	one(t, b, &store.Uncount{Key: k, ID: "x"})
+	one(t, b, &store.Uncount{Key: k, ID: "nobody"})
+	for _, row := range []struct {
+		op  store.Tally
+		won bool
+	}{
+		{store.Tally{}, true}, {store.Tally{Below: 4}, true}, {store.Tally{Below: 3}, false},
+		{store.Tally{Equal: 3}, true}, {store.Tally{Equal: 2}, false}, {store.Tally{Equal: 4}, false},
+	} {
+		op := row.op
+		op.Key, op.Window = k, long
+		if won := one(t, b, &op); won != row.won || op.N != 3 {
+			t.Errorf("%+v: %v", op, won)
+		}
+	}
+	one(t, b, &store.Delete{Key: k})
+	if op := (&store.Tally{Key: k, Window: long}); !one(t, b, op) || op.N != 0 || !op.Oldest.IsZero() {
+		t.Errorf("after delete: %+v", op)
+	}
+	for i := range 300 { // bounded however often
+		one(t, b, c(fmt.Sprint(i), 0))
+	}
+	if op := (&store.Tally{Key: k, Window: long}); one(t, b, op) && op.N != 256 {
+		t.Errorf("%d events kept", op.N)
+	}
+}
+
+// Three events, gap apart; each kind of window is read when the first is older
+// than it and the last is not.
+func windows(t *testing.T, b Backend) {
+	const gap = 300 * time.Millisecond
+	for _, row := range []struct {
+		kind Window
+		n    int
+	}{{store.Sliding, 2}, {store.Fixed, 0}, {store.Idle, 3}} {
+		k := store.UserFailures(row.kind.String())
+		var first, second time.Time
+		for i := range 3 {
+			op := &store.Count{Key: k, ID: fmt.Sprint(i), Window: long, Kind: row.kind}
+			one(t, b, op)
+			if first = op.Oldest; i == 1 {
+				second = op.Newest
+			}
+			b.Sleep(gap)
+		}
+		now := &store.Time{}
+		one(t, b, now)
+		edge := first.Add(second.Sub(first) / 2)
+		op := &store.Tally{Key: k, Window: now.Now.Sub(edge), Kind: row.kind}
+		if one(t, b, op); op.N != row.n {
+			t.Errorf("%v: %d, want %d", row.kind, op.N, row.n)
+		}
+		op = &store.Tally{Key: k, Window: time.Millisecond, Kind: row.kind}
+		if one(t, b, op); op.N != 0 {
+			t.Errorf("%v: %d long after", row.kind, op.N)
+		}
+		// What the window has forgotten does not count for the next event.
+		c := &store.Count{Key: k, ID: "0", Window: time.Millisecond, Kind: row.kind, Max: 1}
+		if !one(t, b, c) || c.N != 1 {
+			t.Errorf("%v: a new event: %+v", row.kind, c)
+		}
+	}
+}
+
+// Window is store.Window, short for the rows above.
+type Window = store.Window
+
+func marks(t *testing.T, b Backend) {
+	k := store.UserSteps("a")
+	adv := func(field string, to int64, id string) *store.Advance {
+		return &store.Advance{Key: k, Field: field, To: to, ID: id, TTL: long}
+	}
+	for _, row := range []struct {
+		op   *store.Advance
+		won  bool
+		last int64
+	}{
+		{adv("p", 5, "i"), true, 0}, {adv("p", 5, "j"), false, 5}, {adv("p", 5, "i"), true, 5},
+		{adv("p", 5, ""), false, 5}, {adv("p", 4, "i"), false, 5}, {adv("p", 6, ""), true, 5},
+		{adv("p", 6, ""), false, 6}, {adv("q", 1<<53, "a b"), true, 0}, {adv("q", 1<<53, "a b"), true, 1 << 53},
+	} {
+		if won := one(t, b, row.op); won != row.won || row.op.Last != row.last {
+			t.Errorf("%+v: want %v, %d", row.op, row.won, row.last)
+		}
+	}
+	m := &store.Marks{Key: k}
+	one(t, b, m)
+	if want := map[string]int64{"p": 6, "q": 1 << 53}; !maps.Equal(m.Last, want) {
+		t.Errorf("%v", m.Last)
+	}
+	k2 := store.UserSteps("b")
+	one(t, b, &store.Advance{Key: k2, Field: "p", To: 9, TTL: short})
+	b.Sleep(pause)
+	m = &store.Marks{Key: k2}
+	if one(t, b, m); len(m.Last) != 0 {
+		t.Errorf("mark outlived its TTL: %v", m.Last)
+	}
+	one(t, b, &store.Delete{Key: k})
+	m = &store.Marks{Key: k}
+	if one(t, b, m); m.Last != nil {
+		t.Errorf("after delete: %v", m.Last)
+	}
+}
+
+func index(t *testing.T, b Backend) {
+	k := store.UserLive("a")
+	enter := func(m string, d time.Duration, most int) *store.Enter {
+		return &store.Enter{Key: k, Member: m, For: d, Max: most}
+	}
+	one(t, b, enter("late", 2*long, 2))
+	if op := enter("brief", short, 2); !one(t, b, op) || op.N > 2 {
+		t.Errorf("second: %+v", op)
+	}
+	b.Sleep(pause)
+	if op := enter("new", long, 2); !one(t, b, op) || op.N != 2 {
+		t.Errorf("in the place of a lapsed member: %+v", op)
+	}
+	if op := enter("more", long, 2); one(t, b, op) || op.N != 2 {
+		t.Errorf("one too many: %+v", op)
+	}
+	if op := enter("new", long, 1); !one(t, b, op) {
+		t.Errorf("a member keeps its place: %+v", op)
+	}
+	list := &store.Members{Key: k, Limit: 10}
+	one(t, b, list)
+	if list.N != 2 || len(list.List) != 2 || list.List[0].Name != "new" || list.List[1].Name != "late" ||
+		!list.List[0].Until.Before(list.List[1].Until) {
+		t.Errorf("live: %+v", list)
+	}
+	list = &store.Members{Key: k, Offset: 1, Limit: 1}
+	if one(t, b, list); list.N != 2 || len(list.List) != 1 || list.List[0].Name != "late" {
+		t.Errorf("page: %+v", list)
+	}
+	list = &store.Members{Key: k}
+	if one(t, b, list); list.N != 2 || len(list.List) != 0 {
+		t.Errorf("count: %+v", list)
+	}
+	list = &store.Members{Key: k, Lapsed: true, Limit: 10}
+	if one(t, b, list); list.N != 1 || list.List[0].Name != "brief" {
+		t.Errorf("lapsed: %+v", list)
+	}
+	one(t, b, &store.Leave{Key: k, Member: "late"})
+	one(t, b, &store.Leave{Key: k, Member: "late"})
+	list = &store.Members{Key: k, Limit: 10}
+	if one(t, b, list); list.N != 1 {
+		t.Errorf("after leaving: %+v", list)
+	}
+}
+
+func streams(t *testing.T, b Backend) {
+	k := store.History("s")
+	var ids []store.EventID
+	for i := range 5 {
+		op := &store.Append{Key: k, Event: fmt.Sprint(i), Max: 1000, TTL: long}
+		one(t, b, op)
+		ids = append(ids, op.ID)
+	}
+	if !slices.IsSortedFunc(ids, func(a, b store.EventID) int {
+		if a.Less(b) {
+			return -1
+		}
+		return 1
+	}) {
+		t.Errorf("IDs %v", ids)
+	}
+	read := func(op store.Read) string {
+		op.Key = k
+		one(t, b, &op)
+		s := ""
+		for _, e := range op.Events {
+			s += e.Data
+		}
+		return s
+	}
+	for _, row := range []struct {
+		op   store.Read
+		want string
+	}{
+		{store.Read{Limit: 10}, "01234"}, {store.Read{Limit: 2}, "01"}, {store.Read{After: ids[1], Limit: 2}, "23"},
+		{store.Read{After: ids[4], Limit: 2}, ""}, {store.Read{Newest: true, Limit: 2}, "34"},
+		{store.Read{Newest: true, After: ids[3], Limit: 9}, "4"}, {store.Read{}, ""},
+	} {
+		if got := read(row.op); got != row.want {
+			t.Errorf("%+v: %q, want %q", row.op, got, row.want)
+		}
+	}
+	// Bounded: Redis trims whole nodes of a stream (100 events), hence about.
+	for i := range 400 {
+		one(t, b, &store.Append{Key: k, Event: fmt.Sprint(i), Max: 100, TTL: long})
+	}
+	op := &store.Read{Key: k, Limit: 1000}
+	if one(t, b, op); len(op.Events) < 100 || len(op.Events) > 200 || op.Events[len(op.Events)-1].Data != "399" {
+		t.Errorf("%d events kept", len(op.Events))
+	}
+	k = store.History("a session in another shard")
+	one(t, b, &store.Append{Key: k, Event: "x", Max: 10, TTL: short})
+	b.Sleep(pause)
+	op = &store.Read{Key: k, Limit: 10}
+	if one(t, b, op); len(op.Events) != 0 {
+		t.Errorf("events outlived their TTL: %v", op.Events)
+	}
+}
+
+func addrs(first, last string) store.Range {
+	return store.Range{First: netip.MustParseAddr(first), Last: netip.MustParseAddr(last)}
+}
+
+// taken leases and returns the address, "" when there is none.
+func taken(t testing.TB, s store.Store, pool, holder, owner string, ttl time.Duration, rs ...store.Range) string {
+	t.Helper()
+	for range 100 {
+		op := &store.Lease{Pool: pool, Ranges: rs, Holder: holder, Owner: owner, TTL: ttl}
+		if one(t, s, op) {
+			return op.Addr.String()
+		}
+		if !op.More {
+			return ""
+		}
+	}
+	t.Fatal("a lease is never decided")
+	return ""
+}
+
+func lease(t *testing.T, b Backend) {
+	r := addrs("10.0.0.1", "10.0.0.3")
+	if got := taken(t, b, "p", "s1", "alice", long, r); got != "10.0.0.1" {
+		t.Errorf("first: %s", got)
+	}
+	if got := taken(t, b, "p", "s1", "alice", long, r); got != "10.0.0.1" {
+		t.Errorf("the same session again: %s", got)
+	}
+	if got := taken(t, b, "p", "s2", "alice", long, r); got != "10.0.0.2" {
+		t.Errorf("alice's second session: %s", got)
+	}
+	if got := taken(t, b, "p", "s3", "", long, r); got != "10.0.0.3" {
+		t.Errorf("third: %s", got)
+	}
+	if got := taken(t, b, "p", "s4", "", long, r); got != "" {
+		t.Errorf("exhausted: %s", got)
+	}
+	if got := taken(t, b, "other", "s4", "", long, r); got != "10.0.0.1" {
+		t.Errorf("another pool: %s", got)
+	}
+	used := &store.Leased{Pool: "p"}
+	if one(t, b, used); used.N != 3 {
+		t.Errorf("%d leased", used.N)
+	}
+	a2 := netip.MustParseAddr("10.0.0.2")
+	if one(t, b, &store.Renew{Pool: "p", Addr: a2, Holder: "s1", TTL: long}) {
+		t.Error("renewed another's lease")
+	}
+	one(t, b, &store.Release{Pool: "p", Addr: a2, Holder: "s1"}) // not its own: nothing happens
+	if !one(t, b, &store.Renew{Pool: "p", Addr: a2, Holder: "s2", TTL: long}) {
+		t.Error("lease is gone")
+	}
+	one(t, b, &store.Release{Pool: "p", Addr: a2, Holder: "s2"})
+	if one(t, b, &store.Renew{Pool: "p", Addr: a2, Holder: "s2", TTL: long}) {
+		t.Error("renewed a released lease")
+	}
+	if got := taken(t, b, "p", "s5", "bob", long, r); got != "10.0.0.2" {
+		t.Errorf("after release: %s", got)
+	}
+	// s2's claims ended when bob got the address.
+	one(t, b, &store.Release{Pool: "p", Addr: a2, Holder: "s2"})
+	if got := taken(t, b, "p", "s6", "", long, r); got != "" {
+		t.Errorf("a former holder released bob's lease: %s", got)
+	}
+	if one(t, b, &store.Renew{Pool: "p", Addr: netip.MustParseAddr("10.0.0.9"), Holder: "s2", TTL: long}) {
+		t.Error("renewed an address nobody had")
+	}
+	if one(t, b, &store.Renew{Pool: "p", Addr: a2, TTL: long}) {
+		t.Error("renewed for no holder")
+	}
+}
+
+func leaseOrder(t *testing.T, b Backend) {
+	r := addrs("10.0.0.1", "10.0.0.4")
+	a := func(s string) netip.Addr { return netip.MustParseAddr(s) }
+	taken(t, b, "p", "s1", "u1", long, r)
+	taken(t, b, "p", "s2", "u2", long, r)
+	taken(t, b, "p", "s3", "u3", short, r)
+	one(t, b, &store.Release{Pool: "p", Addr: a("10.0.0.2"), Holder: "s2"})
+	b.Sleep(pause) // u3's lease runs out after that
+	one(t, b, &store.Release{Pool: "p", Addr: a("10.0.0.1"), Holder: "s1"})
+	b.Sleep(5 * time.Millisecond)
+	// Sticky first, then never used, then free for longest.
+	if got := taken(t, b, "p", "s4", "U1", long, r); got != "10.0.0.1" {
+		t.Errorf("u1 comes back: %s", got)
+	}
+	if got := taken(t, b, "p", "s5", "u5", long, r); got != "10.0.0.4" {
+		t.Errorf("never used: %s", got)
+	}
+	if got := taken(t, b, "p", "s6", "u6", long, r); got != "10.0.0.2" {
+		t.Errorf("free for longest: %s", got)
+	}
+	// u3 was silent but nobody took its address: it may go on.
+	if !one(t, b, &store.Renew{Pool: "p", Addr: a("10.0.0.3"), Holder: "s3", TTL: short}) {
+		t.Error("lost a lease that ran out but was free")
+	}
+	b.Sleep(pause)
+	if got := taken(t, b, "p", "s7", "u7", long, r); got != "10.0.0.3" {
+		t.Errorf("run out: %s", got)
+	}
+	if one(t, b, &store.Renew{Pool: "p", Addr: a("10.0.0.3"), Holder: "s3", TTL: long}) {
+		t.Error("renewed what somebody else has")
+	}
+	if got := taken(t, b, "p", "s8", "u2", long, r); got != "" {
+		t.Errorf("full: %s", got)
+	}
+}
+
+// A pool that changes ends no lease and gives out nothing outside.
+func leaseReload(t *testing.T, b Backend) {
+	old, now := addrs("10.0.0.1", "10.0.0.3"), addrs("10.0.0.3", "10.0.0.4")
+	for i := range 3 {
+		taken(t, b, "p", fmt.Sprint("s", i+1), fmt.Sprint("u", i+1), long, old)
+	}
+	one(t, b, &store.Release{Pool: "p", Addr: netip.MustParseAddr("10.0.0.1"), Holder: "s1"})
+	if !one(t, b, &store.Renew{Pool: "p", Addr: netip.MustParseAddr("10.0.0.2"), Holder: "s2", TTL: long}) {
+		t.Error("reload ended a lease")
+	}
+	if got := taken(t, b, "p", "s4", "u1", long, now); got != "10.0.0.4" {
+		t.Errorf("u1's old address is not in the pool: %s", got)
+	}
+	if got := taken(t, b, "p", "s5", "u5", long, now); got != "" {
+		t.Errorf("10.0.0.3 is leased, 10.0.0.1 outside: %s", got)
+	}
+	one(t, b, &store.Release{Pool: "p", Addr: netip.MustParseAddr("10.0.0.3"), Holder: "s3"})
+	b.Sleep(5 * time.Millisecond)
+	if got := taken(t, b, "p", "s5", "u5", long, now); got != "10.0.0.3" {
+		t.Errorf("released: %s", got)
+	}
+	// Back again: 10.0.0.1, which the other shape forgot, is found.
+	if got := taken(t, b, "p", "s6", "u6", long, old); got != "10.0.0.1" {
+		t.Errorf("the old shape again: %q", got)
+	}
+	if got := taken(t, b, "p", "s7", "u7", long, old); got != "" {
+		t.Errorf("leased twice: %s", got)
+	}
+}
+
+// A pool cut anew over many used addresses needs more than one call.
+func leaseBudget(t *testing.T, b Backend) {
+	all := addrs("10.0.0.0", "10.0.15.255") // 4096
+	var seqs []store.Seq
+	for i := range 4095 {
+		h := fmt.Sprint("s", i)
+		seqs = append(seqs, store.Seq{&store.Lease{Pool: "p", Ranges: []store.Range{all}, Holder: h, TTL: long}})
+		if len(seqs) == 256 {
+			do(t, b, seqs...)
+			seqs = nil
+		}
+	}
+	do(t, b, seqs...)
+	cut := addrs("10.0.0.1", "10.0.15.255")
+	op := &store.Lease{Pool: "p", Ranges: []store.Range{cut}, Holder: "x", TTL: long}
+	if one(t, b, op) || !op.More {
+		t.Errorf("looked at 4096 addresses in one call: %+v", op)
+	}
+	if got := taken(t, b, "p", "x", "", long, cut); got != "10.0.15.255" {
+		t.Errorf("the last: %q", got)
+	}
+	if got := taken(t, b, "p", "y", "", long, cut); got != "" {
+		t.Errorf("full: %q", got)
+	}
+}
+
+func oneCodeOnce(t *testing.T, b Backend) {
+	won := parallel(t, 50, func(i int) string {
+		op := &store.Advance{Key: store.UserSteps("a"), Field: "t", To: 7, ID: fmt.Sprint(i), TTL: long}
+		if err := b.Do(context.Background(), store.Seq{op}); err != nil {
+			t.Error(err)
+		}
+		if op.OK {
+			return fmt.Sprint(i)
+		}
+		return ""
+	})
+	if len(won) != 1 {
+		t.Errorf("one code opened %d logins", len(won))
+	}
+}
+
+func parallelLeases(t *testing.T, b Backend) {
+	r := addrs("10.0.0.1", "10.0.0.200")
+	got := parallel(t, 250, func(i int) string {
+		return taken(t, b, "p", fmt.Sprint("s", i), fmt.Sprint("u", i), long, r)
+	})
+	if len(got) != 200 {
+		t.Errorf("%d leases of 200 addresses", len(got))
+	}
+	slices.Sort(got)
+	if n := len(slices.Compact(got)); n != 200 {
+		t.Errorf("%d different addresses", n)
+	}
+}
+
+func parallelCounts(t *testing.T, b Backend) {
+	got := parallel(t, 50, func(i int) string {
+		op := &store.Count{Key: store.UserFailures("a"), ID: fmt.Sprint(i), Window: long, Max: 5}
+		if err := b.Do(context.Background(), store.Seq{op}); err != nil {
+			t.Error(err)
+		}
+		if op.OK {
+			return fmt.Sprint(op.N)
+		}
+		return ""
+	})
+	slices.Sort(got)
+	if !slices.Equal(got, []string{"1", "2", "3", "4", "5"}) {
+		t.Errorf("numbers %v", got)
+	}
+}
+
+// parallel runs f n times at once and returns what is not empty.
+func parallel(t *testing.T, n int, f func(i int) string) (got []string) {
+	t.Helper()
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	start := make(chan struct{})
+	for i := range n {
+		wg.Go(func() {
+			<-start
+			if s := f(i); s != "" {
+				mu.Lock()
+				got = append(got, s)
+				mu.Unlock()
+			}
+		})
+	}
+	close(start)
+	wg.Wait()
+	return got
+}
+
+func watch(t *testing.T, b Backend) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	ch, err := b.Watch(ctx, "news")
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := store.UserTokens("a")
+	do(t, b,
+		store.Seq{&store.Publish{Topic: "other", Message: "x"}},
+		store.Seq{&store.Swap{Key: k, Old: "no", New: "x"}, &store.Publish{Topic: "news", Message: "behind a lost guard"}},
+	)
+	do(t, b, store.Seq{&store.Put{Key: k, Value: "1"}, &store.Publish{Topic: "news", Message: "hello"}})
+	select {
+	case m := <-ch:
+		if m != "hello" {
+			t.Errorf("got %q", m)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("nothing published arrived")
+	}
+	cancel()
+	for range ch { // closed
+	}
+}
+
+// Names come from strangers and stay apart; only case folds.
+func names(t *testing.T, b Backend) {
+	list := []string{"alice", "al{ice}", "a}:fail", "a", "%7d", "}", "a b", "ä", "\x00", "a:b", "a%3ab", "\xff"}
+	for _, n := range list {
+		one(t, b, &store.Put{Key: store.UserTokens(n), Value: n})
+	}
+	for _, n := range list {
+		if v, _ := value(t, b, store.UserTokens(n)); v != n {
+			t.Errorf("%q has the value of %q", n, v)
+		}
+	}
+	if v, _ := value(t, b, store.UserTokens("ALICE")); v != "alice" {
+		t.Errorf("ALICE: %q", v)
+	}
+	long := make([]byte, 4096)
+	if err := b.Do(context.Background(), store.Seq{&store.Get{Key: store.UserTokens(string(long))}}); err == nil {
+		t.Error("an oversize key")
+	}
+}
+
+// What was answered is there after a crash.
+func restart(t *testing.T, b Backend) {
+	r := addrs("10.0.0.1", "10.0.0.2")
+	do(t, b,
+		store.Seq{
+			&store.Count{Key: store.UserFailures("a"), ID: "1", Window: long},
+			&store.Advance{Key: store.UserSteps("a"), Field: "t", To: 7, TTL: long},
+			&store.Enter{Key: store.UserLive("a"), Member: "s1", For: long},
+			&store.Put{Key: store.UserTokens("a"), Value: "token"},
+		},
+		store.Seq{&store.Append{Key: store.History("s1"), Event: "e", Max: 10, TTL: long}},
+		store.Seq{&store.Lease{Pool: "p", Ranges: []store.Range{r}, Holder: "s1", TTL: long}},
+	)
+	s := b.Crash(t)
+	if one(t, s, &store.Advance{Key: store.UserSteps("a"), Field: "t", To: 7, TTL: long}) {
+		t.Error("a used code is usable again")
+	}
+	tally := &store.Tally{Key: store.UserFailures("a"), Window: long}
+	live := &store.Members{Key: store.UserLive("a")}
+	history := &store.Read{Key: store.History("s1"), Limit: 10}
+	do(t, s, store.Seq{tally, live}, store.Seq{history})
+	if tally.N != 1 || live.N != 1 || len(history.Events) != 1 {
+		t.Errorf("failures %d, sessions %d, events %d", tally.N, live.N, len(history.Events))
+	}
+	if v, _ := value(t, s, store.UserTokens("a")); v != "token" {
+		t.Errorf("token %q", v)
+	}
+	if got := taken(t, s, "p", "s2", "", long, r); got != "10.0.0.2" {
+		t.Errorf("leased after the crash: %s", got)
+	}
+}
+
+func closed(t *testing.T, b Backend) {
+	b.Close()
+	b.Close()
+	for _, op := range []store.Op{&store.Get{Key: store.Nodes()}, &store.Put{Key: store.Nodes()}} {
+		if err := b.Do(context.Background(), store.Seq{op}); !isUnavailable(err) {
+			t.Errorf("closed store: %v", err)
+		}
+	}
+	if _, err := b.Watch(context.Background(), "x"); !isUnavailable(err) {
+		t.Errorf("watch on a closed store: %v", err)
+	}
+}
