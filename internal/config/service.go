@@ -1,0 +1,240 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"net/url"
+	"os"
+	"time"
+)
+
+// Service is the configuration of the RADIUS service, postern-radiusd.
+type Service struct {
+	// Node names this service process in logs and metrics.
+	Node    Name        `yaml:"node" default:"radiusd"`
+	Radius  RadiusSide  `yaml:"radius"`
+	Clients []NASClient `yaml:"clients" required:"true"`
+	Store   StoreConfig `yaml:"store"`
+
+	// KeyRing holds the keys that seal secrets in the store and in the users file.
+	KeyRing File `yaml:"key_ring_file" required:"true"`
+	// Users is the users file; ChapSecrets pppd's chap-secrets as it is. One of
+	// them must be there; with both, the users file is asked first.
+	Users       File `yaml:"users_file"`
+	ChapSecrets File `yaml:"chap_secrets_file"`
+	// ChapSecretsServer is the server column that concerns us, besides "*"; absent:
+	// every line does.
+	ChapSecretsServer string `yaml:"chap_secrets_server"`
+	Policy            File   `yaml:"policy_file" required:"true"`
+
+	MFA     MFA     `yaml:"mfa"`
+	Lockout Lockout `yaml:"lockout"`
+	Session Session `yaml:"session"`
+	Audit   Audit   `yaml:"audit"`
+	Metrics Metrics `yaml:"metrics"`
+	Log     Log     `yaml:"log"`
+}
+
+// RadiusSide is where the service listens; what is absent is not served.
+type RadiusSide struct {
+	Auth   Listen `yaml:"auth_listen"`
+	Acct   Listen `yaml:"acct_listen"`
+	RadSec RadSec `yaml:"radsec"`
+	// Deadline is how long a login may take before the service falls silent.
+	Deadline time.Duration `yaml:"deadline" default:"5s" min:"100ms" max:"60s"`
+	// Workers bounds the logins in work at once, Queue those that wait.
+	Workers int `yaml:"workers" default:"256" min:"1" max:"65536"`
+	Queue   int `yaml:"queue" default:"4096" min:"1" max:"1048576"`
+}
+
+// RadSec is the TLS listener of RFC 6614.
+type RadSec struct {
+	Listen Listen `yaml:"listen"`
+	Identity
+}
+
+// NASClient is a node or another NAS. By UDP it is known by its address and a
+// shared secret, by RadSec by its certificate.
+type NASClient struct {
+	Name     Name           `yaml:"name" required:"true"`
+	Networks []netip.Prefix `yaml:"networks"`
+	Secret
+	// Certificates are names (SAN) in the certificate that identify the client.
+	Certificates []string `yaml:"certificates"`
+	// RequireMessageAuthenticator refuses unsigned requests (CVE-2024-3596). Turn it
+	// off only for a NAS that cannot be taught.
+	RequireMessageAuthenticator bool `yaml:"require_message_authenticator" default:"true"`
+	// AllowPAP accepts passwords in User-Password from this client.
+	AllowPAP bool `yaml:"allow_pap" default:"false"`
+}
+
+// StoreConfig is where counters, tokens, sessions and leases are kept.
+type StoreConfig struct {
+	Kind StoreKind `yaml:"kind" default:"embedded"`
+	// Path is the embedded store's file.
+	Path File `yaml:"path"`
+	// URLs are redis:// or rediss://; several make a cluster.
+	URLs []string `yaml:"urls"`
+	// Sentinel is the master's name when the URLs are sentinels.
+	Sentinel string `yaml:"sentinel_master"`
+	User     string `yaml:"user"`
+	// Password for Redis.
+	Password PasswordRef `yaml:"password"`
+	CA       File        `yaml:"ca_file"`
+	// Timeout of one round trip.
+	Timeout time.Duration `yaml:"timeout" default:"500ms" min:"10ms" max:"10s"`
+}
+
+// PasswordRef says where a password stands.
+type PasswordRef struct{ Secret }
+
+func (p *PasswordRef) check(at place) { checkSecret(at, p.Secret, false) }
+
+// MFA is how one-time codes are written and judged (RFC 6238).
+type MFA struct {
+	// Separator stands between name and code: alice+123456.
+	Separator Separator `yaml:"separator" default:"+"`
+	Digits    int       `yaml:"digits" default:"6" min:"6" max:"8"`
+	// Window is how many steps of 30 s before and after now are accepted.
+	Window int `yaml:"window" default:"1" min:"0" max:"10"`
+	// Issuer is what authenticator apps show.
+	Issuer string `yaml:"issuer" default:"Postern"`
+}
+
+// Lockout are the shield's thresholds. User must stay below the directory's own
+// threshold, or outsiders could lock its accounts through us.
+type Lockout struct {
+	Disabled bool      `yaml:"disabled" default:"false"` // for conformance tools only
+	User     Threshold `yaml:"user"`
+	Source   Threshold `yaml:"source"`
+	Pair     Threshold `yaml:"pair"` // one user from one source
+	Code     Threshold `yaml:"code"` // wrong one-time codes of a user
+	// GoodFor is how long a source that logged a user in gets through while others
+	// are locked out.
+	GoodFor time.Duration `yaml:"good_for" default:"720h" min:"0s" max:"8760h"`
+}
+
+// Threshold locks after Failures within Window; the lock lasts Lock and doubles
+// with each that follows, to at most MaxLock. What is absent keeps the built-in
+// value.
+type Threshold struct {
+	Failures int           `yaml:"failures" min:"1" max:"200"`
+	Window   time.Duration `yaml:"window" min:"1s" max:"24h"`
+	Lock     time.Duration `yaml:"lock" min:"1s" max:"24h"`
+	MaxLock  time.Duration `yaml:"max_lock" min:"1s" max:"168h"`
+}
+
+// Session is the life of sessions and leases.
+type Session struct {
+	// Interim is how often a NAS reports when the policy does not say.
+	Interim time.Duration `yaml:"interim" default:"5m" min:"60s" max:"24h"`
+	// Start is how long a granted login may take to its Accounting-Start.
+	Start time.Duration `yaml:"start" default:"2m" min:"10s" max:"1h"`
+}
+
+// Audit is the decision log.
+type Audit struct {
+	File File `yaml:"file"` // absent: standard output
+}
+
+// LoadService reads a service's configuration. The error holds every mistake.
+func LoadService(name string) (*Service, error) {
+	src, err := os.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("read configuration: %w", err)
+	}
+	return ParseService(name, src)
+}
+
+// ParseService is LoadService for text; name is for messages and for relative
+// file names.
+func ParseService(name string, src []byte) (*Service, error) {
+	s := new(Service)
+	if err := decode(name, src, s); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Service) check(at place) {
+	if s.Users == "" && s.ChapSecrets == "" && !at.broken("users_file", "chap_secrets_file") {
+		at.bad("users_file", "users_file or chap_secrets_file", "no directory: nobody could log in")
+	}
+	if s.ChapSecretsServer != "" && s.ChapSecrets == "" {
+		at.bad("chap_secrets_server", "chap_secrets_file beside it", "there is no chap-secrets file")
+	}
+	r := s.Radius
+	if r.Auth == "" && r.RadSec.Listen == "" && !at.broken("radius.auth_listen", "radius.radsec.listen", "radius") {
+		at.bad("radius", "auth_listen, or radsec with listen", "no listener: nobody could ask")
+	}
+	byName, byNetwork := make(map[Name]bool), make(map[netip.Prefix]Name)
+	for i, c := range s.Clients {
+		key := fmt.Sprintf("clients[%d]", i)
+		if c.Name != "" && byName[c.Name] {
+			at.bad(key+".name", "a name of its own for each client", "a second client %q", string(c.Name))
+		}
+		byName[c.Name] = true
+		for j, n := range c.Networks {
+			if other, twice := byNetwork[n]; twice && n.IsValid() {
+				at.bad(fmt.Sprintf("%s.networks[%d]", key, j), "", "%v belongs to client %q already", n, string(other))
+			}
+			byNetwork[n] = c.Name
+		}
+		if len(c.Certificates) > 0 && r.RadSec.Listen == "" && !at.broken("radius.radsec.listen", "radius.radsec", "radius") {
+			at.bad(key+".certificates", "radius.radsec.listen", "there is no RadSec listener")
+		}
+	}
+}
+
+func (r *RadSec) check(at place) {
+	r.Identity.check(at)
+	if r.Listen != "" && !r.any() && !at.broken("ca_file", "cert_file", "key_file") {
+		at.bad("listen", "ca_file, cert_file and key_file beside it", "a RadSec listener needs a TLS identity")
+	}
+}
+
+func (c *NASClient) check(at place) {
+	checkSecret(at, c.Secret, len(c.Networks) > 0)
+	if len(c.Networks) == 0 && len(c.Certificates) == 0 && !at.broken("networks", "certificates") {
+		at.bad("networks", "networks with a secret, or certificates", "nothing to know the client by")
+	}
+}
+
+func (s *StoreConfig) check(at place) {
+	if at.broken("kind") {
+		return
+	}
+	switch s.Kind {
+	case StoreEmbedded:
+		if s.Path == "" && !at.broken("path") {
+			at.bad("path", "path: FILE", "the embedded store needs a file")
+		}
+		if len(s.URLs) > 0 {
+			at.bad("urls", "kind: redis", "the embedded store has no URLs")
+		}
+	case StoreRedis:
+		if s.Path != "" {
+			at.bad("path", "kind: embedded", "Redis has no path")
+		}
+		if len(s.URLs) == 0 && !at.broken("urls") {
+			at.bad("urls", "urls: [redis://HOST:PORT]", "Redis needs a URL")
+		}
+	case StoreUnknown:
+	}
+	for i, text := range s.URLs {
+		key := fmt.Sprintf("urls[%d]", i)
+		u, err := url.Parse(text)
+		switch {
+		case err != nil || u.Host == "" || u.Scheme != "redis" && u.Scheme != "rediss":
+			at.bad(key, "redis://HOST:PORT/DB or rediss://HOST:PORT/DB", "not a Redis URL")
+		case u.User != nil:
+			at.bad(key, "user: NAME and password: {secret_file: NAME}", "a password or user in a URL")
+		}
+	}
+}
+
+func (t *Threshold) check(at place) {
+	if t.Lock > 0 && t.MaxLock > 0 && t.MaxLock < t.Lock {
+		at.bad("max_lock", fmt.Sprintf("%v or more", t.Lock), "the longest lock is shorter than the first")
+	}
+}
