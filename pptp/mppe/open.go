@@ -190,7 +190,7 @@ func (o *Opener) openLate(dst, data []byte, back uint64) ([]byte, error) {
 // A gap does not end the stream, as a forged packet can show one, too: should
 // the packet expected still come, it opens.
 func (o *Opener) openStateful(dst, data []byte, ahead uint64, flushed bool) ([]byte, error) {
-	if back := countSpace - ahead; back <= min(lateWindow, o.next) {
+	if back := countSpace - ahead; back <= lateWindow {
 		if back <= 64 && o.seen>>(back-1)&1 != 0 {
 			return nil, ErrReplay
 		}
