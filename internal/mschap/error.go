@@ -46,7 +46,7 @@ func (e Error) String() string {
 }
 
 // ParseError reads what String writes and what servers write in its place:
-// only E= must be there (accel-ppp sends no C=, pptpd V=0), the order is free,
+// only E= must be there (pptpd says V=0, some say no C= or V=), the order is free,
 // keys we do not know are passed over, and M= reaches to the end. A retry
 // without a challenge to answer is refused.
 func ParseError(s string) (Error, error) {

@@ -13,7 +13,7 @@ func TestErrorText(t *testing.T) {
 			Error{691, true, challenge, 3, "Access denied"}, ""},
 		{"pptpd", "E=691 R=1 C=00112233445566778899aabbccddeeff V=0 M=Access denied",
 			Error{691, true, challenge, 0, "Access denied"}, "E=691 R=1 C=00112233445566778899AABBCCDDEEFF V=0 M=Access denied"},
-		{"NPS, no message", "E=649 R=0 V=3", Error{Code: 649, Version: 3}, "E=649 R=0 C=00000000000000000000000000000000 V=3"},
+		{"no challenge, no message", "E=649 R=0 V=3", Error{Code: 649, Version: 3}, "E=649 R=0 C=00000000000000000000000000000000 V=3"},
 		{"E only", "E=691", Error{Code: 691}, "E=691 R=0 C=00000000000000000000000000000000 V=0"},
 		{"message with keys in it", "E=648 R=0 C=00112233445566778899AABBCCDDEEFF V=3 M=E=1 R=1  two spaces ",
 			Error{648, false, challenge, 3, "E=1 R=1  two spaces "}, ""},
