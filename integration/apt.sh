@@ -5,7 +5,7 @@ set -euo pipefail
 
 packages=(
   redis-server                # the real thing behind internal/store's conformance suite
-  freeradius-utils eapoltest  # radclient and eapol_test: RADIUS clients by other hands
+  freeradius-utils            # radclient: a RADIUS client by other hands
   tshark                      # reads the captures; brings dumpcap
   iperf3 iproute2 iputils-ping nftables procps
   gcc libc6-dev               # go test -race, and the guest's pppd plugin

@@ -30,7 +30,7 @@ var guestPackages = []string{
 var pluginSource []byte
 
 // layout counts changes to the image that its other inputs do not show.
-const layout = "1"
+const layout = "2"
 
 // Image is a guest's root directory, ready to boot.
 type Image struct {
@@ -173,7 +173,7 @@ func finish(ctx context.Context, root string) error {
 	}
 	// pppd runs these whenever a link comes or goes; they look for a resolver and a
 	// mail queue that the guest does not have, and cost a second of forks.
-	for _, script := range []string{"ip-up", "ip-down", "ipv6-up", "ipv6-down"} {
+	for _, script := range []string{"ip-pre-up", "ip-up", "ip-down", "ipv6-up", "ipv6-down"} {
 		if err := os.RemoveAll(in("etc/ppp/" + script)); err != nil {
 			return err
 		}

@@ -36,6 +36,10 @@ func (m MPPE) Options() []string {
 	return nil
 }
 
+// Greeting is the first line a guest writes, when its serial line is a plain stream
+// of octets. Before that, what the host sends would come back as an echo.
+const Greeting = "ready\n"
+
 // Setup is what the guest is told at boot.
 type Setup struct {
 	Address string // of vec0, with prefix length

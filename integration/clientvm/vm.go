@@ -6,12 +6,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/rpc"
 	"net/rpc/jsonrpc"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -137,11 +137,12 @@ func boot(t testing.TB, img *Image, cfg Config) (*VM, error) {
 		held.Close()
 		close(vm.exited)
 	}()
-	vm.client = jsonrpc.NewClient(&serial{in: theirs, out: ours})
+	line := &serial{in: theirs, out: ours}
+	greeted := line.greeted() // before the client, which reads from the start
+	vm.client = jsonrpc.NewClient(line)
 	t.Cleanup(vm.close)
-
-	if err := vm.call("Ready", bootTime, None{}, &None{}); err != nil {
-		return nil, fmt.Errorf("%w\n%s", err, vm.consoleTail())
+	if greeted != nil {
+		return nil, fmt.Errorf("no sign of life: %w\n%s", greeted, vm.consoleTail())
 	}
 	return vm, nil
 }
@@ -156,6 +157,21 @@ func (s *serial) Write(b []byte) (int, error) { return s.out.Write(b) }
 func (s *serial) Close() error {
 	s.in.Close()
 	return s.out.Close()
+}
+
+// greeted waits for the guest's first line.
+func (s *serial) greeted() error {
+	if err := s.in.SetReadDeadline(time.Now().Add(bootTime)); err != nil {
+		return err
+	}
+	line := make([]byte, len(Greeting))
+	if _, err := io.ReadFull(s.in, line); err != nil {
+		return err
+	}
+	if string(line) != Greeting {
+		return fmt.Errorf("the guest began with %q", line)
+	}
+	return s.in.SetReadDeadline(time.Time{})
 }
 
 func (vm *VM) call(verb string, limit time.Duration, args, reply any) error {
@@ -268,8 +284,11 @@ func (vm *VM) keepLogs(t testing.TB) {
 	if !t.Failed() {
 		return
 	}
-	kept := filepath.Join(os.TempDir(), "postern-"+strings.NewReplacer("/", "-", " ", "-").Replace(t.Name()))
-	if err := os.CopyFS(kept, os.DirFS(filepath.Join(vm.dir, "logs"))); err != nil {
+	kept, err := os.MkdirTemp("", "postern-guest")
+	if err == nil {
+		err = os.CopyFS(kept, os.DirFS(filepath.Join(vm.dir, "logs")))
+	}
+	if err != nil {
 		t.Logf("keep the guest's logs: %v", err)
 		return
 	}

@@ -90,7 +90,7 @@ func (g *Guest) Dial(d clientvm.Dial, links *[]clientvm.Link) error {
 // ours to read however late it comes; its log comes over standard output.
 func arguments(d clientvm.Dial) []string {
 	args := []string{"user", d.User, "password", d.Password, "name", d.User, "remotename", "pptp",
-		"nodetach", "debug", "logfd", "1", "dump", "noauth", "nodefaultroute", "usepeerdns", "noproxyarp",
+		"nodetach", "debug", "logfd", "1", "noauth", "nodefaultroute", "usepeerdns", "noproxyarp",
 		"nobsdcomp", "nodeflate", "novj", "novjccomp", "noipv6", "maxfail", "1",
 		"lcp-echo-interval", "20", "lcp-echo-failure", "5"}
 	args = append(args, d.MPPE.Options()...)
@@ -227,8 +227,8 @@ func (c *client) follow(r, log *os.File) {
 			}
 		}
 		c.mu.Unlock()
-		// What pppd sent and what its options are is no trouble by itself.
-		if trouble.MatchString(line) && !strings.HasPrefix(line, "sent ") && !strings.Contains(line, "\t# (from ") {
+		// What pppd itself refuses shows in what the peer answers.
+		if trouble.MatchString(line) && !strings.HasPrefix(line, "sent ") {
 			c.note(line)
 		}
 	}

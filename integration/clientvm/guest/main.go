@@ -36,9 +36,6 @@ type Guest struct {
 	members int             // how many namespaces are behind the bridge
 }
 
-// Ready answers when the guest is able to.
-func (*Guest) Ready(clientvm.None, *clientvm.None) error { return nil }
-
 // PowerOff ends the guest; there is no answer.
 func (*Guest) PowerOff(clientvm.None, *clientvm.None) error {
 	unix.Sync()
@@ -78,11 +75,14 @@ func serve() error {
 	if err := g.network(); err != nil {
 		return err
 	}
+	if err := rpc.Register(g); err != nil {
+		return err
+	}
 	line, err := openSerial("/dev/ttyS0")
 	if err != nil {
 		return err
 	}
-	if err := rpc.Register(g); err != nil {
+	if _, err := line.WriteString(clientvm.Greeting); err != nil {
 		return err
 	}
 	jsonrpc.ServeConn(line)
@@ -153,7 +153,7 @@ func openSerial(name string) (*os.File, error) {
 	raw.Iflag, raw.Oflag, raw.Lflag = 0, 0, 0
 	raw.Cflag |= unix.CS8 | unix.CREAD | unix.CLOCAL
 	raw.Cc[unix.VMIN], raw.Cc[unix.VTIME] = 1, 0
-	if err := unix.IoctlSetTermios(fd, unix.TCSETS, raw); err != nil {
+	if err := unix.IoctlSetTermios(fd, unix.TCSETSF, raw); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return f, nil
