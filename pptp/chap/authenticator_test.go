@@ -222,8 +222,8 @@ func TestAuthenticatorRetryEnds(t *testing.T) {
 func TestAuthenticatorRetransmits(t *testing.T) {
 	a := started(t, Config{MaxTries: 5})
 	now := epoch
-	for _, wait := range []time.Duration{1, 2, 4, 4} {
-		at := now.Add(wait * time.Second)
+	for _, wait := range []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 4 * time.Second} {
+		at := now.Add(wait)
 		if a.Deadline() != at {
 			t.Fatalf("deadline %v, want %v", a.Deadline().Sub(epoch), at.Sub(epoch))
 		}
