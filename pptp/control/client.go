@@ -112,7 +112,10 @@ func (c *Conn) Clear(now time.Time, callID uint16) Step {
 	if i < 0 || c.role != client || c.calls[i].state == callClearing {
 		return s
 	}
-	c.calls[i].state = callClearing
+	k := c.calls[i]
+	k.state = callClearing
+	// To the end of the table: see disconnected.
+	c.calls = append(slices.Delete(c.calls, i, i+1), k)
 	c.send(&s, CallClearRequest{CallID: callID})
 	c.watchIdle()
 	return s
@@ -132,11 +135,18 @@ func (c *Conn) SetLinkInfo(now time.Time, callID uint16, sendACCM, recvACCM uint
 }
 
 // disconnected finds the call that a CDN means whose ID is not the server's
-// ID of any call: accel-ppp puts our ID there, and a server that had not
-// answered a call has no ID to confirm our Clear with (ours sends zero).
-func (c *Conn) disconnected(id uint16) int {
-	if i := c.byOwn(id); i >= 0 {
-		return i
+// ID of any call: accel-ppp puts our ID there, and a server that had not yet
+// answered a call has none to confirm our Clear with and sends zero, as ours
+// does. A zero with "bad call ID" means no call: there, Clear and the server's
+// own CDN have crossed. A right zero means the call whose Clear was sent first
+// of those unanswered: the server answers in order, and the table has calls
+// that are being cleared in that order.
+func (c *Conn) disconnected(m CallDisconnectNotify) int {
+	if m.CallID != 0 {
+		return c.byOwn(m.CallID)
+	}
+	if m.Error == ErrorBadCallID {
+		return -1
 	}
 	return slices.IndexFunc(c.calls, func(k call) bool { return k.state == callClearing && !k.havePeer })
 }

@@ -323,15 +323,17 @@ func (c *Conn) stopping(s *Step, m Message) {
 	}
 }
 
-// echoReply takes an answer to our Echo-Request. One with another identifier
-// is odd, but comes from a living peer; one with an error says that the peer
-// knows no such connection, and lets the timer run.
+// echoReply takes an answer to our Echo-Request, which may come after another
+// message has already proved the peer alive: two ends with the same interval
+// ask at the same time. A reply with another identifier is odd, but comes from
+// a living peer; one with an error says that the peer knows no such connection,
+// and lets the timer run.
 func (c *Conn) echoReply(s *Step, m EchoReply) {
 	if m.Result != EchoOK {
 		c.ignore(s, m, BadEcho)
 		return
 	}
-	if c.asked == 0 || m.Identifier != c.echoID {
+	if c.echoID == 0 || m.Identifier != c.echoID {
 		c.ignore(s, m, BadEcho)
 	}
 	c.alive()
@@ -368,7 +370,7 @@ func (c *Conn) callClear(s *Step, m CallClearRequest) {
 func (c *Conn) callDisconnect(s *Step, m CallDisconnectNotify) {
 	i := c.byPeer(m.CallID)
 	if i < 0 && c.role == client {
-		i = c.disconnected(m.CallID)
+		i = c.disconnected(m)
 	}
 	if i < 0 {
 		c.ignore(s, m, UnknownCall)
@@ -399,6 +401,9 @@ func (c *Conn) Stop(now time.Time, reason StopReason) Step {
 }
 
 func (c *Conn) stop(s *Step, reason StopReason, why Cause) {
+	if reason == StopReasonUnknown {
+		reason = StopGeneral
+	}
 	c.send(s, StopRequest{Reason: reason})
 	c.state, c.why, c.calls = StateStopping, why, nil
 	c.limit = after(c.now, c.cfg.StopTimeout, DefaultStopTimeout)

@@ -27,3 +27,12 @@ var errorCodeNames = [...]string{
 
 // String returns the RFC's name of the code.
 func (e ErrorCode) String() string { return enumName(errorCodeNames[:], int(e)) }
+
+// orPAC gives a general error the code that RFC 2637 demands with it; "none"
+// would leave the peer with an error and no reason.
+func (e ErrorCode) orPAC() ErrorCode {
+	if e == ErrorNone {
+		return ErrorPAC
+	}
+	return e
+}

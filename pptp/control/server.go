@@ -18,6 +18,9 @@ func (c *Conn) Refuse(now time.Time, result StartResult, code ErrorCode) Step {
 	if result == StartResultUnknown || result == StartOK {
 		result = StartGeneralError
 	}
+	if result == StartGeneralError {
+		code = code.orPAC()
+	}
 	c.enter(now)
 	c.refuse, c.refuseError = result, code
 	return Step{}
@@ -110,6 +113,9 @@ func (c *Conn) RefuseCall(now time.Time, peerCallID uint16, result CallResult, c
 	if result == CallResultUnknown || result == CallConnected {
 		result = CallGeneralError
 	}
+	if result == CallGeneralError {
+		code = code.orPAC()
+	}
 	c.send(&s, OutgoingCallReply{PeerCallID: peerCallID, Result: result, Error: code})
 	c.dropCall(i)
 	return s
@@ -125,8 +131,8 @@ func (c *Conn) Disconnect(now time.Time, callID uint16, result DisconnectResult,
 		return s
 	}
 	m := CallDisconnectNotify{CallID: callID, Result: result, Cause: cause}
-	if result == DisconnectGeneralError {
-		m.Error = ErrorPAC
+	if result == DisconnectGeneralError || result == DisconnectUnknown {
+		m.Result, m.Error = DisconnectGeneralError, ErrorPAC
 	}
 	c.send(&s, m)
 	c.dropCall(i)
