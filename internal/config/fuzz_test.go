@@ -42,7 +42,7 @@ func places(t *testing.T, src []byte, err error) {
 	if !errors.As(err, &all) || len(all) == 0 {
 		t.Fatalf("error %v, want Errors", err)
 	}
-	lines := strings.Count(string(src), "\n") + 1
+	lines := strings.Count(newlines.Replace(string(src)), "\n") + 1
 	for _, e := range all {
 		if e.Line < 1 || e.Column < 1 || e.Line > lines || e.Message == "" || len(e.Text) > maxText+len("…") {
 			t.Fatalf("place outside %d lines: %+v", lines, e)

@@ -34,11 +34,14 @@ type source struct {
 func newSource(name string, src []byte) *source {
 	return &source{
 		name:  name,
-		lines: strings.Split(strings.ReplaceAll(string(src), "\r\n", "\n"), "\n"),
+		lines: strings.Split(newlines.Replace(string(src)), "\n"),
 		at:    make(map[string]*token.Position),
 		bad:   make(map[string]bool),
 	}
 }
+
+// newlines are what YAML takes for the end of a line (YAML 1.2 §5.4).
+var newlines = strings.NewReplacer("\r\n", "\n", "\r", "\n")
 
 // fail records a mistake at pos; nil is the beginning of the file.
 func (s *source) fail(pos *token.Position, expected, format string, args ...any) {
@@ -46,9 +49,9 @@ func (s *source) fail(pos *token.Position, expected, format string, args ...any)
 	if pos != nil {
 		e.Line, e.Column = max(pos.Line, 1), max(pos.Column, 1)
 	}
-	if e.Line <= len(s.lines) {
-		e.Text = redact(s.lines[e.Line-1])
-	}
+	// The parser places some mistakes behind the end of the file.
+	e.Line = min(e.Line, len(s.lines))
+	e.Text = redact(s.lines[e.Line-1])
 	s.errs = append(s.errs, e)
 }
 

@@ -1,0 +1,12 @@
+package policy
+
+import "github.com/goccy/go-yaml/ast"
+
+// isRealm holds when the name was typed with one of the domains, or with none.
+type isRealm struct{ names }
+
+func readRealm(r *reader, n ast.Node) matcher {
+	return isRealm{r.readNames(n, "the name of a realm, or none")}
+}
+
+func (m isRealm) match(e *evaluation) bool { return m.has(e.realm) }

@@ -1,0 +1,13 @@
+package policy
+
+import "github.com/goccy/go-yaml/ast"
+
+// isTunnel holds for one of the tunnel types by name, or for a login that is for
+// no tunnel.
+type isTunnel struct{ names }
+
+func readTunnel(r *reader, n ast.Node) matcher {
+	return isTunnel{r.readNames(n, "a tunnel type such as PPTP, or none")}
+}
+
+func (m isTunnel) match(e *evaluation) bool { return m.has(e.tunnel) }

@@ -1,0 +1,184 @@
+package policy
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml/ast"
+)
+
+// obligation is one key of `permit:`. The same table serves the `expect:` of
+// tests, which compare what say returns.
+type obligation struct {
+	key  string
+	read func(r *reader, n ast.Node, o *Obligations)
+	say  func(o *Obligations) string
+}
+
+var obligations = []obligation{
+	{"code", readCode, func(o *Obligations) string { return o.Code.String() }},
+	{"pool", readPoolName, func(o *Obligations) string { return o.Pool }},
+	{"dns", readServers("DNS", 2, func(o *Obligations) *[]netip.Addr { return &o.DNS }), func(o *Obligations) string { return fmt.Sprint(o.DNS) }},
+	{"nbns", readServers("NBNS", 2, func(o *Obligations) *[]netip.Addr { return &o.NBNS }), func(o *Obligations) string { return fmt.Sprint(o.NBNS) }},
+	{"routes", readRoutes, func(o *Obligations) string { return fmt.Sprint(o.Routes) }},
+	{"filter", readFilter, func(o *Obligations) string { return o.Filter }},
+	{"session_timeout", readDuration(time.Minute, 366*24*time.Hour, func(o *Obligations) *time.Duration { return &o.SessionTimeout }), func(o *Obligations) string { return o.SessionTimeout.String() }},
+	{"idle_timeout", readDuration(time.Minute, 366*24*time.Hour, func(o *Obligations) *time.Duration { return &o.IdleTimeout }), func(o *Obligations) string { return o.IdleTimeout.String() }},
+	// RFC 2869 §5.16: not less than 60 seconds.
+	{"interim", readDuration(time.Minute, 24*time.Hour, func(o *Obligations) *time.Duration { return &o.Interim }), func(o *Obligations) string { return o.Interim.String() }},
+	{"sessions", readSessions, func(o *Obligations) string { return strconv.Itoa(o.Sessions) }},
+}
+
+func obligationKeys() []string {
+	keys := make([]string, len(obligations))
+	for i, o := range obligations {
+		keys[i] = o.key
+	}
+	return keys
+}
+
+// readObligations reads the value of `permit:`.
+func (r *reader) readObligations(n ast.Node) (o Obligations) {
+	if _, null := n.(*ast.NullNode); null {
+		return o
+	}
+	entries, _ := r.mapping(n, "obligations, such as {pool: staff}", obligationKeys()...)
+	for _, e := range entries {
+		for i := range obligations {
+			if obligations[i].key == e.key {
+				obligations[i].read(r, e.val, &o)
+			}
+		}
+	}
+	return o
+}
+
+func readCode(r *reader, n ast.Node, o *Obligations) {
+	const expected = "one of: required, none"
+	s, ok := r.text(n, expected)
+	switch {
+	case !ok:
+	case s == CodeRequired.String():
+		o.Code = CodeRequired
+	case s == CodeNone.String():
+		o.Code = CodeNone
+	default:
+		r.fail(position(n), expected, "unknown code rule %q%s", s, didYouMean(s, codeNames[:]))
+	}
+}
+
+func readPoolName(r *reader, n ast.Node, o *Obligations) {
+	s, ok := r.text(n, "the name of a pool")
+	if !ok {
+		return
+	}
+	if r.pools[s] == nil {
+		r.fail(position(n), r.oneOf("pools", r.poolNames()), "unknown pool %q%s", s, didYouMean(s, r.poolNames()))
+		return
+	}
+	o.Pool = s
+}
+
+// readServers reads one server or a list of at most limit, IPv4 (RFC 1877).
+func readServers(what string, limit int, field func(*Obligations) *[]netip.Addr) func(*reader, ast.Node, *Obligations) {
+	expected := what + " servers, IPv4 addresses, at most " + strconv.Itoa(limit)
+	return func(r *reader, n ast.Node, o *Obligations) {
+		var addrs []netip.Addr
+		for i, el := range r.values(n, expected) {
+			s, ok := r.text(el, expected)
+			if !ok {
+				continue
+			}
+			a, err := netip.ParseAddr(s)
+			switch {
+			case err != nil || !a.Is4() || a.IsUnspecified():
+				r.fail(position(el), expected, "%q is no IPv4 address", s)
+			case i >= limit:
+				r.fail(position(el), expected, "one %s server too many", what)
+			default:
+				addrs = append(addrs, a)
+			}
+		}
+		*field(o) = addrs
+	}
+}
+
+func readRoutes(r *reader, n ast.Node, o *Obligations) {
+	for _, el := range r.values(n, expectNetwork) {
+		s, ok := r.text(el, expectNetwork)
+		if !ok {
+			continue
+		}
+		p, err := parseNetwork(s)
+		switch {
+		case err != nil:
+			r.fail(position(el), expectNetwork, "%q: %v", s, err)
+		case !p.Addr().Is4():
+			r.fail(position(el), "an IPv4 network", "%q is not IPv4", s)
+		default:
+			o.Routes = append(o.Routes, p)
+		}
+	}
+}
+
+func readFilter(r *reader, n ast.Node, o *Obligations) {
+	s, ok := r.text(n, expectName)
+	switch {
+	case !ok:
+	case !validName(s):
+		r.fail(position(n), expectName, "%q cannot name a filter", s)
+	default:
+		o.Filter = s
+	}
+}
+
+func readDuration(low, high time.Duration, field func(*Obligations) *time.Duration) func(*reader, ast.Node, *Obligations) {
+	expected := "a duration such as 30m or 12h, " + short(low) + " to " + short(high)
+	return func(r *reader, n ast.Node, o *Obligations) {
+		s, ok := r.text(n, expected)
+		if !ok {
+			return
+		}
+		d, err := time.ParseDuration(s)
+		switch {
+		case err != nil:
+			r.fail(position(n), expected, "%q is no duration", s)
+		case d < low || d > high:
+			r.fail(position(n), expected, "%s is out of range", s)
+		case d%time.Second != 0:
+			r.fail(position(n), expected, "%s is not in whole seconds, which is how RADIUS counts", s)
+		default:
+			*field(o) = d
+		}
+	}
+}
+
+// short leaves the zeros at the end away: 1m for 1m0s.
+func short(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+func readSessions(r *reader, n ast.Node, o *Obligations) {
+	const expected = "a number from 1 to 1000"
+	i, ok := n.(*ast.IntegerNode)
+	if !ok {
+		r.wrongType(n, expected)
+		return
+	}
+	v, err := strconv.Atoi(i.GetToken().Value)
+	if err != nil || v < 1 || v > 1000 {
+		r.fail(position(n), expected, "%s is out of range", i.GetToken().Value)
+		return
+	}
+	o.Sessions = v
+}
