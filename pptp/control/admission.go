@@ -15,7 +15,7 @@ const (
 	DefaultMaxHalfOpen = 1024
 	// Of one source: an office behind one NAT address that dials in at nine.
 	DefaultMaxHalfOpenPerSource = 64
-	// Sources remembered; some 5 MB when full.
+	// Sources remembered; 6 MB when full.
 	DefaultMaxSources = 1 << 16
 	// Rows looked at for one to forget, whenever one is added.
 	sweep = 8

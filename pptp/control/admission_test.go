@@ -173,6 +173,31 @@ func TestSources(t *testing.T) {
 	}
 }
 
+// TestSharedRow: a connection that was admitted on the shared row finds its way
+// back although its source has a row of its own by then.
+func TestSharedRow(t *testing.T) {
+	a := NewAdmission(AdmissionConfig{Rate: 1, MaxSources: 1}, t0)
+	for _, row := range []struct {
+		d    time.Duration
+		addr string
+	}{{0, "10.0.0.1"}, {0, "10.0.0.2"}, {time.Minute, "10.0.0.2"}} {
+		if got := a.Admit(at(row.d), ip(row.addr)); got != Admitted {
+			t.Fatalf("%s after %v: %s", row.addr, row.d, got)
+		}
+		if row.addr == "10.0.0.1" {
+			a.Done(ip(row.addr))
+		}
+	}
+	if len(a.sources) != 1 || a.sources[ip("10.0.0.2")] == nil {
+		t.Fatalf("rows %v", a.sources)
+	}
+	a.Started(ip("10.0.0.2"))
+	a.Started(ip("10.0.0.2"))
+	if got := a.HalfOpen(); got != 0 {
+		t.Errorf("%d half-open", got)
+	}
+}
+
 // TestConfigure: limits and networks change, memory of sources stays.
 func TestConfigure(t *testing.T) {
 	a := NewAdmission(AdmissionConfig{Rate: 1, SourceBits: 24}, t0)

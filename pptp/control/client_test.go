@@ -116,6 +116,7 @@ func TestClearVerb(t *testing.T) {
 	is(t, c.Call(t0, 9, 1, 1), "OCRQ id 9")
 	is(t, c.Clear(t0, 9), "CCRQ id 9")
 	give(t, c, t0, "", OutgoingCallReply{CallID: 90, PeerCallID: 9, Result: CallConnected})
+	give(t, c, t0, "– out of state", OutgoingCallReply{CallID: 91, PeerCallID: 9, Result: CallConnected})
 	give(t, c, t0, "CallDisconnect{PeerCallID:90 CallID:9 "+gone, CallDisconnectNotify{CallID: 90, Result: DisconnectRequest})
 
 	// The no crosses it: that is the end, and the CDN finds nothing.

@@ -514,6 +514,11 @@ func TestDefaults(t *testing.T) {
 	if got := c.Deadline(); !got.Equal(at(62 * time.Second)) {
 		t.Errorf("echo at %v", got.Sub(t0))
 	}
+	late := NewServer(&Config{IdleTimeout: -1}, t0)
+	give(t, late, at(20*time.Second), "SCCRP 1/0; Started", sccrq)
+	if got := late.Deadline(); !got.Equal(at(80 * time.Second)) {
+		t.Errorf("first echo at %v: the start is a sign of life", got.Sub(t0))
+	}
 	s := c.AcceptCall(at(3*time.Second), 1, 1, 0, 0)
 	if m, ok := messages(t, s.Send)[0].(OutgoingCallReply); !ok || m.Window != DefaultWindow {
 		t.Errorf("accepted with %+v", m)
@@ -597,6 +602,22 @@ func TestIdle(t *testing.T) {
 	is(t, c.Clear(sec(41), 1), "CCRQ id 1")
 	is(t, c.Timeout(sec(70)), "")
 	is(t, c.Timeout(sec(71)), "StopCCRQ 1")
+
+	// And one that does confirm does not start the timer anew.
+	c = clientUp(t, cfg)
+	is(t, c.Call(sec(5), 1, 1, 1), "OCRQ id 1")
+	is(t, c.Clear(sec(6), 1), "CCRQ id 1")
+	give(t, c, sec(20), "CallDisconnect{PeerCallID:0 CallID:1 Result:request Error:none Cause:0 Statistics:}",
+		CallDisconnectNotify{Result: DisconnectRequest})
+	if c.calls != nil {
+		t.Errorf("idle, and keeps a table of %d", cap(c.calls))
+	}
+	is(t, c.Timeout(sec(36)), "StopCCRQ 1")
+
+	// Waiting for an echo does not put it off.
+	c = serverUp(t, &Config{IdleTimeout: 30 * time.Second, EchoInterval: 20 * time.Second})
+	is(t, c.Timeout(sec(20)), "Echo-Request 1")
+	is(t, c.Timeout(sec(30)), "StopCCRQ 1")
 }
 
 // TestStopVerb: stopping needs something that has started, and takes the calls
@@ -612,6 +633,7 @@ func TestStopVerb(t *testing.T) {
 	}
 	is(t, c.Disconnect(t0, 70, DisconnectAdminShutdown, 0), "")
 	is(t, c.Timeout(at(DefaultStopTimeout)), "close: stopped")
+	is(t, machine(t, "up").Stop(t0, StopReasonUnknown), "StopCCRQ 1") // zero is no reason
 }
 
 // TestTimeBackwards: a clock that is set back neither hurries nor stops a
@@ -620,6 +642,10 @@ func TestTimeBackwards(t *testing.T) {
 	c := serverUp(t, &Config{IdleTimeout: -1})
 	c.Input(at(10*time.Second), EchoRequest{}.Append(nil))
 	is(t, c.Timeout(at(-time.Hour)), "")
+	c.Input(at(-time.Hour), EchoRequest{}.Append(nil))
+	if got := c.Deadline(); !got.Equal(at(70 * time.Second)) {
+		t.Errorf("echo at %v", got.Sub(t0))
+	}
 	is(t, c.Timeout(at(70*time.Second)), "Echo-Request 1")
 }
 
