@@ -32,7 +32,8 @@ const keepEvents = 256
 
 // Count adds one event to a counter. Events have an identity: the same one
 // counts once. With Max it is a guard, lost when Max events are there already;
-// nothing is added then.
+// nothing is added then. The event that makes the number At exactly is a strike
+// and is counted in Strikes as well: of many events at once one strikes.
 type Count struct {
 	Key    Key
 	ID     string
@@ -40,17 +41,26 @@ type Count struct {
 	Kind   Window
 	Max    int // 0: no limit
 
+	At      int // 0: never
+	Strikes Key
+	Memory  time.Duration // window of Strikes, sliding
+
 	Outcome
 	N              int // events in the window, this one included
 	Oldest, Newest time.Time
 }
 
-func (o *Count) keys() []Key  { return []Key{o.Key} }
+func (o *Count) keys() []Key {
+	if o.At > 0 {
+		return []Key{o.Key, o.Strikes}
+	}
+	return []Key{o.Key}
+}
 func (o *Count) name() string { return "count" }
 func (o *Count) writes() bool { return true }
 
 func (o *Count) args(a []any) []any {
-	return append(a, o.ID, ms(o.Window), int(o.Kind), o.Max, keepEvents)
+	return append(a, o.ID, ms(o.Window), int(o.Kind), o.Max, keepEvents, o.At, ms(o.Memory))
 }
 
 func (o *Count) decode(_ bool, r reply) error {
@@ -59,16 +69,24 @@ func (o *Count) decode(_ bool, r reply) error {
 }
 
 func (o *Count) apply(t *txn) bool {
+	added, won := o.add(t)
+	if added && o.N == o.At {
+		(&Count{Key: o.Strikes, ID: o.ID, Window: o.Memory}).add(t)
+	}
+	return won
+}
+
+func (o *Count) add(t *txn) (added, won bool) {
 	all := t.members(o.Key)
 	live := remembered(all, t.now-ms(o.Window), o.Kind)
 	defer func() { o.N, o.Oldest, o.Newest = summary(live) }()
 	for _, m := range live {
 		if m.name == o.ID {
-			return true
+			return false, true
 		}
 	}
 	if o.Max > 0 && len(live) >= o.Max {
-		return false
+		return false, false
 	}
 	live = append(live, member{name: o.ID, score: t.now})
 	if len(live) > keepEvents {
@@ -85,16 +103,15 @@ func (o *Count) apply(t *txn) bool {
 		}
 		t.setMember(o.Key, m.name, m.score, until)
 	}
-	return true
+	return true, true
 }
 
-// Tally reads a counter. With Below or Equal it is a guard on the number.
+// Tally reads a counter. With Below it is a guard on the number.
 type Tally struct {
 	Key    Key
 	Window time.Duration
 	Kind   Window
 	Below  int // > 0: lost unless fewer
-	Equal  int // > 0: lost unless exactly as many
 
 	Outcome
 	N              int
@@ -106,7 +123,7 @@ func (o *Tally) name() string { return "tally" }
 func (o *Tally) writes() bool { return false }
 
 func (o *Tally) args(a []any) []any {
-	return append(a, ms(o.Window), int(o.Kind), o.Below, o.Equal)
+	return append(a, ms(o.Window), int(o.Kind), o.Below)
 }
 
 func (o *Tally) decode(_ bool, r reply) error {
@@ -116,7 +133,7 @@ func (o *Tally) decode(_ bool, r reply) error {
 
 func (o *Tally) apply(t *txn) bool {
 	o.N, o.Oldest, o.Newest = summary(remembered(t.members(o.Key), t.now-ms(o.Window), o.Kind))
-	return (o.Below <= 0 || o.N < o.Below) && (o.Equal <= 0 || o.N == o.Equal)
+	return o.Below <= 0 || o.N < o.Below
 }
 
 // Uncount takes one event back: an attempt that was counted before its outcome

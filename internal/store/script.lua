@@ -76,12 +76,11 @@ local function tally(key, window, kind)
   return n, oldest, newest
 end
 
-function op.count(k, a)
-  local key, id, window, kind, max, keep = k[1], a[1], tonumber(a[2]), a[3], tonumber(a[4]), tonumber(a[5])
+local function count(key, id, window, kind, max, keep)
   local n, oldest, newest = tally(key, window, kind)
   local had = call('ZSCORE', key, id)
-  if had and n > 0 and tonumber(had) >= oldest then return {1, n, oldest, newest} end
-  if max > 0 and n >= max then return {0, n, oldest, newest} end
+  if had and n > 0 and tonumber(had) >= oldest then return {1, n, oldest, newest}, false end
+  if max > 0 and n >= max then return {0, n, oldest, newest}, false end
   if n == 0 then
     call('DEL', key)
     oldest = now
@@ -100,14 +99,20 @@ function op.count(k, a)
   else
     call('PEXPIRE', key, window)
   end
-  return {1, n, oldest, now}
+  return {1, n, oldest, now}, true
+end
+
+function op.count(k, a)
+  local keep = tonumber(a[5])
+  local r, added = count(k[1], a[1], tonumber(a[2]), a[3], tonumber(a[4]), keep)
+  if added and r[2] == tonumber(a[6]) then count(k[2], a[1], tonumber(a[7]), '0', 0, keep) end
+  return r
 end
 
 function op.tally(k, a)
   local n, oldest, newest = tally(k[1], tonumber(a[1]), a[2])
-  local below, equal = tonumber(a[3]), tonumber(a[4])
-  local won = (below <= 0 or n < below) and (equal <= 0 or n == equal)
-  return {won and 1 or 0, n, oldest, newest}
+  local below = tonumber(a[3])
+  return {(below <= 0 or n < below) and 1 or 0, n, oldest, newest}
 end
 
 -- op_mark.go: hash field -> "mark id"
