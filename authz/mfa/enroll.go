@@ -1,0 +1,183 @@
+package mfa
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pquerna/otp"
+	"github.com/pquerna/otp/totp"
+
+	"postern/internal/store"
+)
+
+const (
+	secretSize = 20 // RFC 4226 §4 R6 recommends 160 bits
+	// maxTokens bounds what one code is compared with: each token gives a
+	// guesser as many codes again.
+	maxTokens = 5
+)
+
+// Errors of enrolment.
+var (
+	ErrTooMany = errors.New("mfa: the user has too many tokens")
+	ErrNoToken = errors.New("mfa: no such token")
+)
+
+// Enrolment is a new token. It is the only time its secret is seen.
+type Enrolment struct {
+	Token  Token
+	Secret string // base32, for typing in
+	URL    string // otpauth://, for the QR code
+}
+
+// String hides the secret from prints, LogValue from logs.
+func (e *Enrolment) String() string       { return "mfa.Enrolment(" + e.Token.ID + ")" }
+func (e *Enrolment) GoString() string     { return e.String() }
+func (e *Enrolment) LogValue() slog.Value { return slog.StringValue(e.String()) }
+
+// QR draws the URL for a terminal; see DrawQR.
+func (e *Enrolment) QR(colour bool) (string, error) { return DrawQR(e.URL, colour) }
+
+// Enroll gives a user one more token. It counts from now on; whoever enrols asks
+// for a first code to see that the app has it.
+func (v *Verifier) Enroll(ctx context.Context, now time.Time, user, label string) (*Enrolment, error) {
+	k, err := totp.Generate(totp.GenerateOpts{
+		Issuer: plain(v.cfg.Issuer), AccountName: plain(user),
+		Period: uint(v.cfg.Period / time.Second), SecretSize: secretSize,
+		Digits: otp.Digits(v.cfg.Digits), Algorithm: otp.AlgorithmSHA1,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("enroll %q: %w", user, err)
+	}
+	t := Token{
+		ID: strings.ToLower(rand.Text()[:10]), Label: label, Created: now.UTC().Truncate(time.Second),
+		Digits: v.cfg.Digits, Period: int64(v.cfg.Period / time.Second),
+	}
+	sealed, err := v.ring.Seal(purpose, subject(user, t.ID), []byte(k.Secret()))
+	if err != nil {
+		return nil, fmt.Errorf("enroll %q: %w", user, err)
+	}
+	err = v.change(ctx, user, func(list []stored) ([]stored, error) {
+		if len(list) >= maxTokens {
+			return nil, ErrTooMany
+		}
+		return append(list, stored{t, sealed}), nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("enroll %q: %w", user, err)
+	}
+	return &Enrolment{Token: t, Secret: k.Secret(), URL: k.URL()}, nil
+}
+
+// plain keeps a colon, which parts issuer and account in an otpauth label, out.
+func plain(s string) string {
+	if s = strings.ReplaceAll(s, ":", "_"); s == "" {
+		return "_"
+	}
+	return s
+}
+
+// Tokens lists a user's tokens.
+func (v *Verifier) Tokens(ctx context.Context, user string) ([]Token, error) {
+	get := &store.Get{Key: store.UserTokens(user)}
+	if err := v.store.Do(ctx, store.Seq{get}); err != nil {
+		return nil, err
+	}
+	list, err := parseRecord(get.Value)
+	if err != nil {
+		return nil, err
+	}
+	tokens := make([]Token, len(list))
+	for i, t := range list {
+		tokens[i] = t.Token
+	}
+	return tokens, nil
+}
+
+// Remove takes one token from a user. Its mark stays until it lapses.
+func (v *Verifier) Remove(ctx context.Context, user, id string) error {
+	return v.change(ctx, user, func(list []stored) ([]stored, error) {
+		i := slices.IndexFunc(list, func(t stored) bool { return t.ID == id })
+		if i < 0 {
+			return nil, ErrNoToken
+		}
+		return slices.Delete(list, i, i+1), nil
+	})
+}
+
+// Reset takes all tokens from a user.
+func (v *Verifier) Reset(ctx context.Context, user string) error {
+	return v.store.Do(ctx, store.Seq{&store.Delete{Key: store.UserTokens(user)}})
+}
+
+// Reseal puts a user's secrets under the ring's current key and reports whether
+// any was under another.
+func (v *Verifier) Reseal(ctx context.Context, user string) (changed bool, err error) {
+	err = v.change(ctx, user, func(list []stored) ([]stored, error) {
+		changed = false
+		for i, t := range list {
+			if !v.ring.Stale(t.Sealed) {
+				continue
+			}
+			secret, err := v.ring.Open(purpose, subject(user, t.ID), t.Sealed)
+			if err != nil {
+				return nil, err
+			}
+			if list[i].Sealed, err = v.ring.Seal(purpose, subject(user, t.ID), secret); err != nil {
+				return nil, err
+			}
+			changed = true
+		}
+		return list, nil
+	})
+	return changed, err
+}
+
+// changeTries bounds the rounds of several operators changing one user at once.
+const changeTries = 10
+
+// change edits a user's record by compare-and-set.
+func (v *Verifier) change(ctx context.Context, user string, edit func([]stored) ([]stored, error)) error {
+	key := store.UserTokens(user)
+	get := &store.Get{Key: key}
+	if err := v.store.Do(ctx, store.Seq{get}); err != nil {
+		return err
+	}
+	found, value := get.Found, get.Value
+	for range changeTries {
+		list, err := parseRecord(value)
+		if err != nil {
+			return err
+		}
+		if list, err = edit(list); err != nil {
+			return err
+		}
+		text, err := json.Marshal(list)
+		if err != nil {
+			return fmt.Errorf("token record: %w", err)
+		}
+		next := string(text)
+		if len(list) == 0 {
+			next = ""
+		}
+		if next == value {
+			return nil
+		}
+		swap := &store.Swap{Key: key, Absent: !found, Old: value, New: next}
+		if err := v.store.Do(ctx, store.Seq{swap}); err != nil {
+			return err
+		}
+		if swap.OK {
+			return nil
+		}
+		found, value = swap.Found, swap.Value
+	}
+	return errors.New("token record: changed by others all the time")
+}
