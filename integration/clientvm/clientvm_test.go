@@ -16,7 +16,7 @@ func TestAgainstPptpd(t *testing.T) {
 	ns.Bridge(t, "br0", "10.78.0.254/24")
 	server := clientvm.Boot(t, clientvm.Config{Net: ns, Bridge: "br0", Address: "10.78.0.1/24"})
 	if err := server.Serve(clientvm.Serve{
-		Local: "10.80.0.1", Pool: "10.80.0.10-60", User: "alice", Password: "s3cret",
+		Local: "10.80.0.1", Pool: "10.80.0.10-60", User: "alice", Password: "s3cret", Stateful: true,
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -42,6 +42,15 @@ func TestAgainstPptpd(t *testing.T) {
 		d.Data = clientvm.User
 		up(t, guest, d)
 		echoed(t, guest, clientvm.Ping{To: "10.80.0.1", Sizes: []int{56}})
+		hangUp(t, guest)
+	})
+	t.Run("stateful", func(t *testing.T) {
+		d := dial
+		d.Stateful = true
+		if links := up(t, guest, d); links[0].MPPE != "128-bit stateful" {
+			t.Errorf("link %+v\n%s", links[0], guest.Log(1))
+		}
+		echoed(t, guest, clientvm.Ping{To: "10.80.0.1", Sizes: []int{56, 1400}})
 		hangUp(t, guest)
 	})
 	t.Run("wrong password", func(t *testing.T) {

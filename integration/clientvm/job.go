@@ -60,7 +60,7 @@ type Dial struct {
 
 	Data     Data
 	MPPE     MPPE
-	Stateful bool     // accept stateful MPPE; pppd never proposes it
+	Stateful bool     // take stateful MPPE, and with Kernel ask for it
 	Refuse   []string // authentication the client will not do: pap chap mschap mschap-v2 eap
 	MTU, MRU int
 	Options  []string      // more words for pppd

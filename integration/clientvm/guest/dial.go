@@ -110,7 +110,11 @@ func arguments(d clientvm.Dial) []string {
 	if d.Data == clientvm.User {
 		return append(args, "pty", "exec pptp "+d.Server+" --nolaunchpppd --loglevel 0")
 	}
-	return append(args, "plugin", "kpptp.so", "kpptp-server", d.Server)
+	args = append(args, "plugin", "kpptp.so", "kpptp-server", d.Server)
+	if d.Stateful {
+		args = append(args, "kpptp-stateful")
+	}
+	return args
 }
 
 func (c *client) dial(d clientvm.Dial) error {

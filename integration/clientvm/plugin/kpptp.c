@@ -7,6 +7,9 @@
  * the Linux kernel's own.
  *
  *   pppd plugin kpptp.so kpptp-server 192.0.2.1 ...
+ *
+ * With kpptp-stateful pppd asks for stateful MPPE, which by itself it only accepts:
+ * old clients do ask, and a server has to answer them.
  */
 #include <arpa/inet.h>
 #include <linux/if_pppox.h>
@@ -22,6 +25,8 @@
 #include <pppd/pppd.h>
 #include <pppd/fsm.h>
 #include <pppd/lcp.h>
+#include <pppd/ccp.h>
+#include <pppd/mppe.h>
 
 char pppd_version[] = VERSION;
 
@@ -30,11 +35,13 @@ enum { SCCRQ = 1, SCCRP = 2, STOP_RQ = 3, ECHO_RQ = 5, ECHO_RP = 6, OCRQ = 7, OC
 enum { HEADER = 12, LONGEST = 512, ANSWER_SECONDS = 20, WINDOW = 64 };
 
 static char *server;
+static bool stateful;
 static int control = -1, data = -1;
 static pid_t keeper;
 
 static option_t options[] = {
 	{ "kpptp-server", o_string, &server, "address of the PPTP server" },
+	{ "kpptp-stateful", o_bool, &stateful, "ask for stateful MPPE", 1 },
 	{ NULL }
 };
 
@@ -109,6 +116,8 @@ static int dial(void)
 	socklen_t size;
 	struct message m;
 
+	if (stateful)
+		ccp_wantoptions[0].mppe |= MPPE_OPT_STATEFUL;
 	if (!server || !inet_aton(server, &peer.sin_addr)) {
 		error("kpptp: kpptp-server is not an address");
 		return -1;
