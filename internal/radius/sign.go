@@ -81,9 +81,13 @@ func EncodeRequest(p *Packet) ([]byte, error) {
 }
 
 // EncodeReply signs and encodes a reply made by NewReply. Replies to Access-Request
-// and Status-Server are always signed. Others are signed where the request was:
-// RFC 2866 §5.13 knows no Message-Authenticator in accounting, and peers that
-// never send one disagree on what it is made over (see VerifyReply).
+// and Status-Server are always signed. Others are signed where the request was: a
+// peer that signs none may refuse one, for RFC 2866 §5.13 knows none in accounting.
+//
+// The signature of an Accounting-Response to Accounting-Request is made over zeros.
+// No RFC says so or otherwise; FreeRADIUS 3 does it and drops ours if we do not
+// (tried with radclient 3.2.1). Replies to CoA and Disconnect take the Request
+// Authenticator (RFC 5176 §2.3), there too.
 func EncodeReply(p, request *Packet) ([]byte, error) {
 	if !answers(request.Code, p.Code) {
 		return nil, fmt.Errorf("encode %v as the reply to %v: %w", p.Code, request.Code, FaultCode)
@@ -101,7 +105,11 @@ func EncodeReply(p, request *Packet) ([]byte, error) {
 	}
 	b[offIdentifier] = request.Identifier
 	if signed {
-		sum := signature(b, HeaderLen+attrHeader, &request.Authenticator, p.Secret)
+		auth := request.Authenticator
+		if request.Code == CodeAccountingRequest {
+			auth = [authLen]byte{}
+		}
+		sum := signature(b, HeaderLen+attrHeader, &auth, p.Secret)
 		copy(b[HeaderLen+attrHeader:], sum[:])
 	}
 	sum := authenticator(b, &request.Authenticator, p.Secret)
@@ -188,11 +196,10 @@ func verifyReply(b []byte, s *Shape, request []byte, secret Secret) error {
 	}
 	auth := [authLen]byte(request[offAuth:])
 	if !same(signature(b, s.signature, &auth, secret.Bytes()), b[s.signature:]) {
-		// FreeRADIUS 3 signs replies to accounting, CoA and Disconnect over zeros,
-		// where RFC 5176 §2.3 takes the Request Authenticator. Both need the secret, and
-		// the Response Authenticator ties the reply to the request in either case.
+		// Accounting may be signed either way (see EncodeReply). Both need the secret, and
+		// the Response Authenticator ties the reply to the request.
 		var zeros [authLen]byte
-		if requestRule(asked) != overZero || !same(signature(b, s.signature, &zeros, secret.Bytes()), b[s.signature:]) {
+		if asked != CodeAccountingRequest || !same(signature(b, s.signature, &zeros, secret.Bytes()), b[s.signature:]) {
 			return FaultSignature
 		}
 	}

@@ -11,7 +11,6 @@ import (
 	"testing"
 
 	"layeh.com/radius/rfc2865"
-	"layeh.com/radius/rfc2866"
 )
 
 var testSecret = NewSecret("xyzzy5461") // the RFCs' own
@@ -147,7 +146,11 @@ func TestSignEveryCode(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if reply[20] != 80 || !bytes.Equal(independent(reply, [16]byte(request[4:20]), secret), reply[22:38]) {
+				over := [16]byte(request[4:20])
+				if c.request == CodeAccountingRequest { // as FreeRADIUS 3
+					over = [16]byte{}
+				}
+				if reply[20] != 80 || !bytes.Equal(independent(reply, over, secret), reply[22:38]) {
 					t.Errorf("%v: Message-Authenticator", code)
 				}
 				got, err := ParseReply(append(bytes.Clone(reply), 0, 0), request, secret)
@@ -215,37 +218,38 @@ func TestReplyIsSignedWhereTheRequestWas(t *testing.T) {
 	}
 }
 
-// FreeRADIUS 3 signs an Accounting-Response over zeros.
-func TestReplySignedOverZeros(t *testing.T) {
-	q := NewRequest(CodeAccountingRequest, testSecret)
-	_ = rfc2866.AcctStatusType_Add(q, rfc2866.AcctStatusType_Value_Start)
-	request, err := EncodeRequest(q)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if q, err = ParseRequest(request, testSecret, true); err != nil {
-		t.Fatal(err)
-	}
-	reply, err := EncodeReply(NewReply(q, CodeAccountingResponse), q)
-	if err != nil {
-		t.Fatal(err)
-	}
-	copy(reply[22:], independent(reply, [16]byte{}, testSecret))
-	sum := authenticator(reply, (*[16]byte)(request[4:20]), testSecret.Bytes())
-	copy(reply[4:], sum[:])
-	if err := VerifyReply(reply, request, testSecret); err != nil {
-		t.Error(err)
-	}
-
-	// Access-Accept has no such excuse.
-	q = NewRequest(CodeAccessRequest, testSecret)
-	request, _ = EncodeRequest(q)
-	reply, _ = EncodeReply(NewReply(q, CodeAccessAccept), q)
-	copy(reply[22:], independent(reply, [16]byte{}, testSecret))
-	sum = authenticator(reply, (*[16]byte)(request[4:20]), testSecret.Bytes())
-	copy(reply[4:], sum[:])
-	if err := VerifyReply(reply, request, testSecret); !errors.Is(err, FaultSignature) {
-		t.Error(err)
+// What a signature is made over is a choice in accounting only.
+func TestReplySignedTheOtherWay(t *testing.T) {
+	for _, c := range []struct {
+		request, reply Code
+		over           func(auth [16]byte) [16]byte
+		want           error
+	}{
+		{CodeAccountingRequest, CodeAccountingResponse, func(auth [16]byte) [16]byte { return auth }, nil},
+		{CodeAccountingRequest, CodeAccountingResponse, func([16]byte) [16]byte { return [16]byte{1} }, FaultSignature},
+		{CodeAccessRequest, CodeAccessAccept, func([16]byte) [16]byte { return [16]byte{} }, FaultSignature},
+		{CodeStatusServer, CodeAccountingResponse, func([16]byte) [16]byte { return [16]byte{} }, FaultSignature},
+		{CodeCoARequest, CodeCoAACK, func([16]byte) [16]byte { return [16]byte{} }, FaultSignature},
+		{CodeDisconnectRequest, CodeDisconnectACK, func([16]byte) [16]byte { return [16]byte{} }, FaultSignature},
+	} {
+		request, err := EncodeRequest(NewRequest(c.request, testSecret))
+		if err != nil {
+			t.Fatal(err)
+		}
+		q, err := ParseRequest(request, testSecret, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		reply, err := EncodeReply(NewReply(q, c.reply), q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		copy(reply[22:], independent(reply, c.over(q.Authenticator), testSecret))
+		sum := authenticator(reply, &q.Authenticator, testSecret.Bytes())
+		copy(reply[4:], sum[:])
+		if err := VerifyReply(reply, request, testSecret); !errors.Is(err, c.want) {
+			t.Errorf("%v: %v, want %v", c.reply, err, c.want)
+		}
 	}
 }
 

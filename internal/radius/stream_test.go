@@ -53,3 +53,28 @@ func TestStreamRefuses(t *testing.T) {
 		}
 	}
 }
+
+func FuzzReadPacket(f *testing.F) {
+	for _, h := range []string{rfc2865Request, rfc5997Query, rfc2865Request + rfc5997Query, "01000013", "01001001", "01000014 0000", ""} {
+		f.Add(unhex(f, h))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r, buf := bytes.NewReader(b), make([]byte, MaxPacket)
+		var again bytes.Buffer
+		for {
+			p, err := ReadPacket(r, buf)
+			if err != nil {
+				if errors.Is(err, io.EOF) && again.Len() != len(b) {
+					t.Fatalf("the stream of %d octets ended cleanly after %d", len(b), again.Len())
+				}
+				break
+			}
+			if err := WritePacket(&again, p); err != nil {
+				t.Fatalf("read %x and would not write it: %v", p, err)
+			}
+		}
+		if !bytes.HasPrefix(b, again.Bytes()) {
+			t.Fatalf("%x became %x", b, again.Bytes())
+		}
+	})
+}

@@ -101,14 +101,17 @@ func (t *target) probe() {
 func (t *target) status(l *link) error {
 	ctx, cancel := context.WithTimeout(t.c.ctx, 2*t.c.cfg.Timeout)
 	defer cancel()
-	id, ok := byte(0), false
+	var id byte
 	if l == nil {
 		var err error
 		if l, id, err = t.acquire(ctx, false); err != nil {
 			return err
 		}
-	} else if id, ok = l.reserve(); !ok {
-		return fmt.Errorf("%w: every identifier waits", errSilent)
+	} else {
+		var ok bool
+		if id, ok = l.reserve(); !ok {
+			return fmt.Errorf("%w: every identifier waits", errSilent)
+		}
 	}
 	q := NewRequest(CodeStatusServer, t.secret)
 	if t.c.cfg.Name != "" { // RFC 5997 §3: a server may want to know who asks
