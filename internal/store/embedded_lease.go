@@ -92,7 +92,7 @@ func (l leaseBook) take(n uint32, o *Lease) {
 
 func (t *txn) lease(o *Lease) (n uint32, ok, more bool) {
 	l := t.book(o.Pool)
-	ranges := o.Ranges[:min(len(o.Ranges), maxRanges)]
+	ranges := o.Ranges[:min(len(o.Ranges), MaxRanges)]
 	inside := func(n uint32) bool {
 		for _, r := range ranges {
 			if n >= number(r.First) && n <= number(r.Last) {

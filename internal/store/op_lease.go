@@ -24,7 +24,7 @@ const leaseBudget = 2000
 // address outside keeps it.
 type Lease struct {
 	Pool   string
-	Ranges []Range // sorted, not overlapping; at most maxRanges
+	Ranges []Range // sorted, not overlapping; at most MaxRanges
 	Holder string
 	Owner  string // user the address sticks to; "": nobody
 	TTL    time.Duration
@@ -34,11 +34,11 @@ type Lease struct {
 	More bool // not OK, but undecided: ask again
 }
 
-// maxRanges bounds a script call's arguments, maxShapes the ranges of former
-// shapes whose fill is remembered.
+// MaxRanges is how many ranges a Lease looks at, which bounds a script call's
+// arguments; maxShapes bounds the ranges of former shapes whose fill is remembered.
 const (
-	maxRanges = 1000
-	maxShapes = 4 * maxRanges
+	MaxRanges = 1000
+	maxShapes = 4 * MaxRanges
 )
 
 func (o *Lease) keys() []Key  { return poolKeys(o.Pool) }
@@ -47,7 +47,7 @@ func (o *Lease) writes() bool { return true }
 
 func (o *Lease) args(a []any) []any {
 	a = append(a, escape(o.Holder), o.owner(), ms(o.TTL), ms(poolLife), leaseBudget, o.shape(), maxShapes)
-	for _, r := range o.Ranges[:min(len(o.Ranges), maxRanges)] {
+	for _, r := range o.Ranges[:min(len(o.Ranges), MaxRanges)] {
 		a = append(a, number(r.First), number(r.Last))
 	}
 	return a
