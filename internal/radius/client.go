@@ -104,6 +104,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	if cfg.Timeout < 0 || cfg.Retries < 0 || cfg.DeadTime < 0 || cfg.MaxSockets < 0 || cfg.MaxConns < 0 {
 		return nil, errors.New("radius client: a negative time or number")
 	}
+	cfg.Servers = slices.Clone(cfg.Servers) // secrets are filled in below
 	if cfg.Dial == nil {
 		cfg.Dial = new(net.Dialer).DialContext
 	}

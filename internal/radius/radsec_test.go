@@ -252,12 +252,16 @@ func TestRadSecRefusesStrangers(t *testing.T) {
 	node, foreign := ours.issue(t, "node-7"), theirs.issue(t, "node-7")
 	mixed := TLSFiles{Cert: foreign.Cert, Key: foreign.Key, CA: node.CA} // trusts us, is not trusted
 	old := clientTLS(t, node, "radius.test")
+	forward := clientTLS(t, mixed, "radius.test") // shows its certificate though nobody asked for that CA's
+	shown := forward.Certificates[0]
+	forward.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &shown, nil }
 	for name, c := range map[string]struct {
 		server *tls.Config
 		client *tls.Config
 	}{
 		"a service of another CA":   {serverTLS(t, theirs.issue(t, "radius.test")), clientTLS(t, node, "radius.test")},
 		"a node of another CA":      {serverTLS(t, ours.issue(t, "radius.test")), clientTLS(t, mixed, "radius.test")},
+		"... that insists":          {serverTLS(t, ours.issue(t, "radius.test")), forward},
 		"a service of another name": {serverTLS(t, ours.issue(t, "other.test")), clientTLS(t, node, "radius.test")},
 		"a service with TLS 1.2":    {&tls.Config{MaxVersion: tls.VersionTLS12, Certificates: serverTLS(t, ours.issue(t, "radius.test")).Certificates}, old},
 	} {
@@ -421,6 +425,12 @@ func TestRadSecWatchdogAndReconnect(t *testing.T) {
 		}
 		if took := ask(); took != 0 {
 			t.Errorf("a request after that took %v", took)
+		}
+		// The connection is looked at now, not when it would have been idle for long.
+		n = sim.dials.Load()
+		time.Sleep(5 * time.Second)
+		if sim.dials.Load() == n {
+			t.Error("a connection on which a request stayed unanswered was kept")
 		}
 		s.frozen.Store(false)
 		time.Sleep(2 * reconnectMax)

@@ -165,6 +165,14 @@ func TestSignEveryCode(t *testing.T) {
 					t.Errorf("%v: Proxy-State %q", code, states)
 				}
 				flips(t, reply, func(b []byte) error { return VerifyReply(b, request, secret) })
+				r.Identifier, asked.Identifier = 78, 78
+				elsewhere, err := EncodeReply(r, asked)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := VerifyReply(elsewhere, request, secret); !errors.Is(err, FaultUnexpected) {
+					t.Errorf("%v under another Identifier: %v", code, err)
+				}
 				other := bytes.Clone(request)
 				other[19] ^= 1
 				if VerifyReply(reply, other, secret) == nil {
