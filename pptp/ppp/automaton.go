@@ -84,6 +84,8 @@ type fsm struct {
 	repeats  uint8
 	refunds  uint8
 
+	badID, badCopies uint8 // the last request refused, see countFailure
+
 	ackedLen int8 // of acked; -1 if it did not fit
 	acked    [maxAcked]byte
 
@@ -238,13 +240,27 @@ func (f *fsm) configureRequest(now time.Time, l layer, p packet, s *Step) {
 	case f.failures >= 2*f.timer.MaxFailure:
 		f.fail(now, l, l.stuck(), s)
 	default:
-		f.failures++
+		f.countFailure(p.id)
 		answer := r.nak
 		if code == CodeConfigureReject {
 			answer = r.rej
 		}
 		f.event(now, evBadRequest, l, s, packet{code, p.id, nil}, answer)
 	}
+}
+
+// countFailure counts a refusal. A request with the identifier of the last one
+// refused is most likely its repetition because our answer was lost: on a bad link
+// counting each would send away a peer that never saw a Nak. Every third counts, so
+// that a peer that never changes its identifier ends too.
+func (f *fsm) countFailure(id uint8) {
+	if f.failures > 0 && id == f.badID {
+		if f.badCopies++; f.badCopies%3 != 0 {
+			return
+		}
+	}
+	f.badID = id
+	f.failures++
 }
 
 // repeated tells whether a request in Opened is the one we acknowledged. The table

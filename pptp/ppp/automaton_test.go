@@ -198,6 +198,21 @@ func TestEndlessRefusals(t *testing.T) {
 		}
 		t.Fatal("never ends")
 	})
+	t.Run("peer repeats one bad request for ever", func(t *testing.T) {
+		// Under one identifier it may be a peer that never got our answer: it has three
+		// times the patience, and no more.
+		l := NewLCP(LCPConfig{Magic: fixed(1)})
+		start(l, at(0))
+		for n := range 100 {
+			if s := l.Input(at(n), ctl(CodeConfigureRequest, 5, opt(lcpMRRU, 6, 0x4E))); has(s, Refused) {
+				if want := 3*(2*defaultMaxFailure-1) + 1; n != want {
+					t.Errorf("after %d requests, want %d", n, want)
+				}
+				return
+			}
+		}
+		t.Fatal("never ends")
+	})
 	t.Run("peer renegotiates for ever", func(t *testing.T) {
 		l := NewLCP(LCPConfig{Magic: fixed(1)})
 		openLCP(t, l)

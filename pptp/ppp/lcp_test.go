@@ -1,6 +1,7 @@
 package ppp
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -195,7 +196,7 @@ func TestAuthNegotiationClient(t *testing.T) {
 	start(l, at(0))
 	pap := opt(lcpAuth, 0xC0, 0x23)
 	for n := range defaultMaxFailure {
-		expect(t, l.Input(at(n), ctl(CodeConfigureRequest, 9, pap)), "Configure-Nak id 9 <auth MS-CHAPv2>")
+		expect(t, l.Input(at(n), ctl(CodeConfigureRequest, uint8(n), pap)), fmt.Sprintf("Configure-Nak id %d <auth MS-CHAPv2>", n))
 	}
 	s := l.Input(at(9), ctl(CodeConfigureRequest, 9, pap))
 	if reasonOf(s, Refused) != AuthDemanded {
