@@ -107,7 +107,7 @@ func TestClaim(t *testing.T) {
 	if err != nil || len(us) != 1 || us[0] != (Usage{"a", 2, 2}) {
 		t.Errorf("%v, %v", us, err)
 	}
-	for _, r := range []store.Release{{Pool: "a", Addr: first, Holder: "s1"}, {Pool: "a", Addr: first.Next(), Holder: "s2"}} {
+	for _, r := range []store.Release{{Pool: "a", Holder: "s1"}, {Pool: "a", Holder: "s2"}} {
 		if err := s.Do(ctx, store.Seq{&r}); err != nil {
 			t.Fatal(err)
 		}

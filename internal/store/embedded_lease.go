@@ -84,6 +84,7 @@ func (l leaseBook) forget(n uint32) {
 
 func (l leaseBook) take(n uint32, o *Lease) {
 	holder, owner := escape(o.Holder), o.owner()
+	l.t.release(o.Pool, holder) // one outside the ranges, or the same
 	l.forget(n)
 	l.setEntry(n, l.t.now+ms(o.TTL), holder, owner)
 	l.t.set(l.b, l.key('h', holder), []byte(num(n)))
@@ -177,22 +178,24 @@ func (l leaseBook) dropShapes(keep string, most int) {
 	}
 }
 
-func (t *txn) renew(pool string, n uint32, holder string, until int64) bool {
+func (t *txn) renew(pool, holder string, until int64) (n uint32, ok bool) {
 	l := t.book(pool)
-	_, has, owner, _ := l.entry(n)
-	if has == "" || has != holder {
-		return false
+	n, found := l.number('h', holder)
+	if !found {
+		return 0, false
 	}
+	_, _, owner, _ := l.entry(n)
 	l.setEntry(n, until, holder, owner)
-	return true
+	return n, true
 }
 
-func (t *txn) release(pool string, n uint32, holder string) {
+func (t *txn) release(pool, holder string) {
 	l := t.book(pool)
-	_, has, owner, _ := l.entry(n)
-	if has == "" || has != holder {
+	n, found := l.number('h', holder)
+	if !found {
 		return
 	}
+	_, _, owner, _ := l.entry(n)
 	l.setEntry(n, t.now, "", owner)
 	t.del(l.b, l.key('h', holder))
 }

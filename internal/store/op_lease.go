@@ -89,36 +89,45 @@ func (o *Lease) apply(t *txn) bool {
 	return ok
 }
 
-// Renew is a guard: it moves a lease's deadline and is lost when the holder no
-// longer has the address. A lease that ran out but was not given away is
-// renewed.
+// Renew is a guard: it moves the deadline of what a holder has leased, and is lost
+// when that is somebody else's by now. A lease that ran out but was not given
+// away is renewed.
 type Renew struct {
 	Pool   string
-	Addr   netip.Addr
 	Holder string
 	TTL    time.Duration
 
 	Outcome
+	Addr netip.Addr // what the holder has
 }
 
-func (o *Renew) keys() []Key                  { return poolKeys(o.Pool) }
-func (o *Renew) name() string                 { return "renew" }
-func (o *Renew) writes() bool                 { return true }
-func (o *Renew) decode(_ bool, r reply) error { return r.err }
+func (o *Renew) keys() []Key  { return poolKeys(o.Pool) }
+func (o *Renew) name() string { return "renew" }
+func (o *Renew) writes() bool { return true }
 
 func (o *Renew) args(a []any) []any {
-	return append(a, number(o.Addr), escape(o.Holder), ms(o.TTL), ms(poolLife))
+	return append(a, escape(o.Holder), ms(o.TTL), ms(poolLife))
+}
+
+func (o *Renew) decode(ok bool, r reply) error {
+	if o.Addr = (netip.Addr{}); ok {
+		o.Addr = address(uint32(r.int(0)))
+	}
+	return r.err
 }
 
 func (o *Renew) apply(t *txn) bool {
-	return t.renew(o.Pool, number(o.Addr), escape(o.Holder), t.now+ms(o.TTL))
+	n, ok := t.renew(o.Pool, escape(o.Holder), t.now+ms(o.TTL))
+	if o.Addr = (netip.Addr{}); ok {
+		o.Addr = address(n)
+	}
+	return ok
 }
 
-// Release ends a lease. The owner's claim to the address stays until somebody
-// else gets it. Releasing what one does not hold changes nothing.
+// Release ends a holder's lease. The owner's claim to the address stays until
+// somebody else gets it. Releasing what one no longer holds changes nothing.
 type Release struct {
 	Pool   string
-	Addr   netip.Addr
 	Holder string
 
 	Outcome
@@ -127,11 +136,11 @@ type Release struct {
 func (o *Release) keys() []Key                  { return poolKeys(o.Pool) }
 func (o *Release) name() string                 { return "release" }
 func (o *Release) writes() bool                 { return true }
-func (o *Release) args(a []any) []any           { return append(a, number(o.Addr), escape(o.Holder)) }
+func (o *Release) args(a []any) []any           { return append(a, escape(o.Holder)) }
 func (o *Release) decode(_ bool, r reply) error { return r.err }
 
 func (o *Release) apply(t *txn) bool {
-	t.release(o.Pool, number(o.Addr), escape(o.Holder))
+	t.release(o.Pool, escape(o.Holder))
 	return true
 }
 

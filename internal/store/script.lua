@@ -216,6 +216,15 @@ local function forget(who, of, n)
   call('HDEL', who, n)
 end
 
+local function release(til, who, of, holder)
+  local n = call('HGET', of, 'h' .. holder)
+  if not n then return end
+  local _, owner = holds(who, n)
+  call('ZADD', til, now, n)
+  call('HSET', who, n, '\0' .. owner)
+  call('HDEL', of, 'h' .. holder)
+end
+
 function op.lease(k, a)
   local til, who, of, next = k[1], k[2], k[3], k[4]
   local holder, owner, ttl, life, budget = a[1], a[2], tonumber(a[3]), tonumber(a[4]), tonumber(a[5])
@@ -229,6 +238,7 @@ function op.lease(k, a)
     return false
   end
   local function take(n)
+    release(til, who, of, holder) -- one outside the ranges, or the same
     forget(who, of, n)
     call('ZADD', til, now + ttl, n)
     call('HSET', who, n, holder .. '\0' .. owner)
@@ -288,20 +298,15 @@ function op.lease(k, a)
 end
 
 function op.renew(k, a)
-  local holder = holds(k[2], a[1])
-  if holder ~= a[2] or holder == '' then return {0} end
-  call('ZADD', k[1], now + a[3], a[1])
-  for i = 1, 4 do lengthen(k[i], tonumber(a[4])) end
-  return {1}
+  local n = call('HGET', k[3], 'h' .. a[1])
+  if not n then return {0} end
+  call('ZADD', k[1], now + a[2], n)
+  for i = 1, 4 do lengthen(k[i], tonumber(a[3])) end
+  return {1, tonumber(n)}
 end
 
 function op.release(k, a)
-  local holder, owner = holds(k[2], a[1])
-  if holder == a[2] and holder ~= '' then
-    call('ZADD', k[1], now, a[1])
-    call('HSET', k[2], a[1], '\0' .. owner)
-    call('HDEL', k[3], 'h' .. holder)
-  end
+  release(k[1], k[2], k[3], a[1])
   return {1}
 end
 

@@ -446,43 +446,45 @@ func lease(t *testing.T, b Backend) {
 	if one(t, b, used); used.N != 3 {
 		t.Errorf("%d leased", used.N)
 	}
-	a2 := netip.MustParseAddr("10.0.0.2")
-	if one(t, b, &store.Renew{Pool: "p", Addr: a2, Holder: "s1", TTL: long}) {
-		t.Error("renewed another's lease")
+	renew := func(holder string) string {
+		op := &store.Renew{Pool: "p", Holder: holder, TTL: long}
+		if !one(t, b, op) {
+			return ""
+		}
+		return op.Addr.String()
 	}
-	one(t, b, &store.Release{Pool: "p", Addr: a2, Holder: "s1"}) // not its own: nothing happens
-	if !one(t, b, &store.Renew{Pool: "p", Addr: a2, Holder: "s2", TTL: long}) {
-		t.Error("lease is gone")
+	if got := renew("s2"); got != "10.0.0.2" {
+		t.Errorf("renewed %s", got)
 	}
-	one(t, b, &store.Release{Pool: "p", Addr: a2, Holder: "s2"})
-	if one(t, b, &store.Renew{Pool: "p", Addr: a2, Holder: "s2", TTL: long}) {
-		t.Error("renewed a released lease")
+	one(t, b, &store.Release{Pool: "p", Holder: "nobody"})
+	one(t, b, &store.Release{Pool: "p", Holder: "s2"})
+	if got := renew("s2"); got != "" {
+		t.Errorf("renewed a released lease: %s", got)
 	}
 	if got := taken(t, b, "p", "s5", "bob", long, r); got != "10.0.0.2" {
 		t.Errorf("after release: %s", got)
 	}
-	// s2's claims ended when bob got the address.
-	one(t, b, &store.Release{Pool: "p", Addr: a2, Holder: "s2"})
+	// s2's claims ended with its release.
+	one(t, b, &store.Release{Pool: "p", Holder: "s2"})
 	if got := taken(t, b, "p", "s6", "", long, r); got != "" {
 		t.Errorf("a former holder released bob's lease: %s", got)
 	}
-	if one(t, b, &store.Renew{Pool: "p", Addr: netip.MustParseAddr("10.0.0.9"), Holder: "s2", TTL: long}) {
-		t.Error("renewed an address nobody had")
+	if got := renew("S1"); got != "" {
+		t.Errorf("session IDs fold case: %s", got)
 	}
-	if one(t, b, &store.Renew{Pool: "p", Addr: a2, TTL: long}) {
-		t.Error("renewed for no holder")
+	if got := renew(""); got != "" {
+		t.Errorf("renewed for no holder: %s", got)
 	}
 }
 
 func leaseOrder(t *testing.T, b Backend) {
 	r := addrs("10.0.0.1", "10.0.0.4")
-	a := func(s string) netip.Addr { return netip.MustParseAddr(s) }
 	taken(t, b, "p", "s1", "u1", long, r)
 	taken(t, b, "p", "s2", "u2", long, r)
 	taken(t, b, "p", "s3", "u3", short, r)
-	one(t, b, &store.Release{Pool: "p", Addr: a("10.0.0.2"), Holder: "s2"})
+	one(t, b, &store.Release{Pool: "p", Holder: "s2"})
 	b.Sleep(pause) // u3's lease runs out after that
-	one(t, b, &store.Release{Pool: "p", Addr: a("10.0.0.1"), Holder: "s1"})
+	one(t, b, &store.Release{Pool: "p", Holder: "s1"})
 	b.Sleep(5 * time.Millisecond)
 	// Sticky first, then never used, then free for longest.
 	if got := taken(t, b, "p", "s4", "U1", long, r); got != "10.0.0.1" {
@@ -495,14 +497,14 @@ func leaseOrder(t *testing.T, b Backend) {
 		t.Errorf("free for longest: %s", got)
 	}
 	// u3 was silent but nobody took its address: it may go on.
-	if !one(t, b, &store.Renew{Pool: "p", Addr: a("10.0.0.3"), Holder: "s3", TTL: short}) {
+	if !one(t, b, &store.Renew{Pool: "p", Holder: "s3", TTL: short}) {
 		t.Error("lost a lease that ran out but was free")
 	}
 	b.Sleep(pause)
 	if got := taken(t, b, "p", "s7", "u7", long, r); got != "10.0.0.3" {
 		t.Errorf("run out: %s", got)
 	}
-	if one(t, b, &store.Renew{Pool: "p", Addr: a("10.0.0.3"), Holder: "s3", TTL: long}) {
+	if one(t, b, &store.Renew{Pool: "p", Holder: "s3", TTL: long}) {
 		t.Error("renewed what somebody else has")
 	}
 	if got := taken(t, b, "p", "s8", "u2", long, r); got != "" {
@@ -516,8 +518,8 @@ func leaseReload(t *testing.T, b Backend) {
 	for i := range 3 {
 		taken(t, b, "p", fmt.Sprint("s", i+1), fmt.Sprint("u", i+1), long, old)
 	}
-	one(t, b, &store.Release{Pool: "p", Addr: netip.MustParseAddr("10.0.0.1"), Holder: "s1"})
-	if !one(t, b, &store.Renew{Pool: "p", Addr: netip.MustParseAddr("10.0.0.2"), Holder: "s2", TTL: long}) {
+	one(t, b, &store.Release{Pool: "p", Holder: "s1"})
+	if !one(t, b, &store.Renew{Pool: "p", Holder: "s2", TTL: long}) {
 		t.Error("reload ended a lease")
 	}
 	if got := taken(t, b, "p", "s4", "u1", long, now); got != "10.0.0.4" {
@@ -526,10 +528,21 @@ func leaseReload(t *testing.T, b Backend) {
 	if got := taken(t, b, "p", "s5", "u5", long, now); got != "" {
 		t.Errorf("10.0.0.3 is leased, 10.0.0.1 outside: %s", got)
 	}
-	one(t, b, &store.Release{Pool: "p", Addr: netip.MustParseAddr("10.0.0.3"), Holder: "s3"})
+	one(t, b, &store.Release{Pool: "p", Holder: "s3"})
 	b.Sleep(5 * time.Millisecond)
 	if got := taken(t, b, "p", "s5", "u5", long, now); got != "10.0.0.3" {
 		t.Errorf("released: %s", got)
+	}
+	// s2 asks again: it moves into the pool when there is room, and lets go.
+	if got := taken(t, b, "p", "s2", "u2", long, now); got != "" {
+		t.Errorf("full: %s", got)
+	}
+	one(t, b, &store.Release{Pool: "p", Holder: "s5"})
+	if got := taken(t, b, "p", "s2", "u2", long, now); got != "10.0.0.3" {
+		t.Errorf("moved to %s", got)
+	}
+	if got := taken(t, b, "p", "s9", "u9", long, addrs("10.0.0.2", "10.0.0.2")); got != "10.0.0.2" {
+		t.Errorf("what s2 had before: %q", got)
 	}
 	// Back again: 10.0.0.1, which the other shape forgot, is found.
 	if got := taken(t, b, "p", "s6", "u6", long, old); got != "10.0.0.1" {

@@ -1,0 +1,168 @@
+package session
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"postern/internal/store"
+)
+
+// Get returns a session that has not ended.
+func (r *Registry) Get(ctx context.Context, id string) (rec Record, found bool, err error) {
+	recs, err := r.records(ctx, []string{id})
+	if err != nil || len(recs) == 0 {
+		return Record{}, false, err
+	}
+	return recs[0], true, nil
+}
+
+// ByUser lists a user's live sessions, pending ones included.
+func (r *Registry) ByUser(ctx context.Context, user string) ([]Record, error) {
+	return r.live(ctx, store.UserLive(user))
+}
+
+// ByNode lists a node's live sessions.
+func (r *Registry) ByNode(ctx context.Context, node string) ([]Record, error) {
+	return r.live(ctx, store.NodeLive(node))
+}
+
+// Nodes lists the nodes that have reported lately.
+func (r *Registry) Nodes(ctx context.Context) ([]string, error) {
+	return r.members(ctx, store.Nodes(), false)
+}
+
+// All lists all live sessions of nodes that have reported, node by node. It is
+// for people and reports; nothing in a login's path needs it.
+func (r *Registry) All(ctx context.Context) ([]Record, error) {
+	nodes, err := r.allNodes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var all []Record
+	for _, n := range nodes {
+		recs, err := r.ByNode(ctx, n)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, recs...)
+	}
+	return all, nil
+}
+
+// allNodes includes silent ones, whose sessions are to be swept.
+func (r *Registry) allNodes(ctx context.Context) ([]string, error) {
+	live, err := r.members(ctx, store.Nodes(), false)
+	if err != nil {
+		return nil, err
+	}
+	lapsed, err := r.members(ctx, store.Nodes(), true)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat(live, lapsed), nil
+}
+
+// Count is a user's number of live sessions.
+func (r *Registry) Count(ctx context.Context, user string) (int, error) {
+	l := r.Ask(user)
+	if err := r.store.Do(ctx, l.Seqs()...); err != nil {
+		return 0, err
+	}
+	return l.Count(), nil
+}
+
+func (r *Registry) live(ctx context.Context, k store.Key) ([]Record, error) {
+	ids, err := r.members(ctx, k, false)
+	if err != nil {
+		return nil, err
+	}
+	var recs []Record
+	for len(ids) > 0 {
+		n := min(page, len(ids))
+		some, err := r.records(ctx, ids[:n])
+		if err != nil {
+			return nil, err
+		}
+		recs = append(recs, some...)
+		ids = ids[n:]
+	}
+	return recs, nil
+}
+
+// members reads a whole index.
+func (r *Registry) members(ctx context.Context, k store.Key, lapsed bool) ([]string, error) {
+	var names []string
+	for {
+		op := &store.Members{Key: k, Lapsed: lapsed, Offset: len(names), Limit: page}
+		if err := r.store.Do(ctx, store.Seq{op}); err != nil {
+			return nil, err
+		}
+		for _, m := range op.List {
+			names = append(names, m.Name)
+		}
+		if len(op.List) < page {
+			// Members that moved while we read may show twice.
+			slices.Sort(names)
+			return slices.Compact(names), nil
+		}
+	}
+}
+
+// records reads sessions in one trip and leaves out those that are gone.
+func (r *Registry) records(ctx context.Context, ids []string) ([]Record, error) {
+	gets := make([]*store.Get, len(ids))
+	seqs := make([]store.Seq, len(ids))
+	for i, id := range ids {
+		gets[i] = &store.Get{Key: store.Session(id)}
+		seqs[i] = store.Seq{gets[i]}
+	}
+	if len(seqs) == 0 {
+		return nil, nil
+	}
+	if err := r.store.Do(ctx, seqs...); err != nil {
+		return nil, err
+	}
+	var recs []Record
+	for _, g := range gets {
+		if !g.Found {
+			continue
+		}
+		rec, err := parseRecord(g.Value)
+		if err != nil {
+			return nil, err
+		}
+		recs = append(recs, rec)
+	}
+	return recs, nil
+}
+
+// History returns the newest events, oldest first.
+func (r *Registry) History(ctx context.Context, limit int) ([]Event, error) {
+	var reads []*store.Read
+	var seqs []store.Seq
+	for _, k := range store.Histories() {
+		op := &store.Read{Key: k, Newest: true, Limit: limit}
+		reads = append(reads, op)
+		seqs = append(seqs, store.Seq{op})
+	}
+	if err := r.store.Do(ctx, seqs...); err != nil {
+		return nil, err
+	}
+	var all []store.Event
+	for _, op := range reads {
+		all = append(all, op.Events...)
+	}
+	slices.SortStableFunc(all, func(a, b store.Event) int {
+		return cmp.Or(cmp.Compare(a.ID.MS, b.ID.MS), cmp.Compare(a.ID.N, b.ID.N))
+	})
+	all = all[max(0, len(all)-limit):]
+	events := make([]Event, len(all))
+	for i, e := range all {
+		var err error
+		if events[i], err = parseEvent(e.Data); err != nil {
+			return nil, err
+		}
+	}
+	return events, nil
+}

@@ -1,0 +1,150 @@
+package session
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// State of a session. The zero value is none.
+type State uint8
+
+const (
+	StateUnknown State = iota
+	Pending            // accepted; the NAS has not reported it yet
+	Active             // reported
+	Closed             // ended; only history events show it
+)
+
+var stateNames = [...]string{StateUnknown: "unknown", Pending: "pending", Active: "active", Closed: "closed"}
+
+func (s State) String() string {
+	if int(s) < len(stateNames) {
+		return stateNames[s]
+	}
+	return stateNames[StateUnknown]
+}
+
+// MarshalText and UnmarshalText spell a state in records and output.
+func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+func (s *State) UnmarshalText(b []byte) error {
+	i := slices.Index(stateNames[:], string(b))
+	if i < 0 {
+		return fmt.Errorf("parse session state %q", b)
+	}
+	*s = State(i)
+	return nil
+}
+
+// Cause says why a session ended: Acct-Terminate-Cause (RFC 2866 §5.10). Values
+// beyond the table come from a NAS and are kept as they are.
+type Cause uint32
+
+// The causes that we give ourselves.
+const (
+	LostCarrier Cause = 2  // silent for too long
+	NASReboot   Cause = 11 // Accounting-On, or -Off
+)
+
+var causeNames = [...]string{
+	"unknown", "user-request", "lost-carrier", "lost-service", "idle-timeout", "session-timeout", "admin-reset",
+	"admin-reboot", "port-error", "nas-error", "nas-request", "nas-reboot", "port-unneeded", "port-preempted",
+	"port-suspended", "service-unavailable", "callback", "user-error", "host-request",
+}
+
+func (c Cause) String() string {
+	if int64(c) < int64(len(causeNames)) {
+		return causeNames[c]
+	}
+	return fmt.Sprintf("cause-%d", uint32(c))
+}
+
+// Usage is what a session has used, from the NAS' accounting; 64 bits
+// (Acct-*-Gigawords are the caller's to add). In is from the client.
+type Usage struct {
+	Time       time.Duration `json:"time,omitempty"`
+	InOctets   uint64        `json:"in,omitempty"`
+	OutOctets  uint64        `json:"out,omitempty"`
+	InPackets  uint64        `json:"in_packets,omitempty"`
+	OutPackets uint64        `json:"out_packets,omitempty"`
+}
+
+// Record is one session. Times are the store's, but for those of history.
+type Record struct {
+	ID     string     `json:"id"` // see ID
+	Node   string     `json:"node"`
+	Acct   string     `json:"acct"` // Acct-Session-Id
+	User   string     `json:"user"` // canonical
+	Source netip.Addr `json:"src"`
+	Addr   netip.Addr `json:"addr"`           // static, or leased as reported
+	Pool   string     `json:"pool,omitempty"` // "" for a static address
+	Client string     `json:"client,omitempty"`
+	Tunnel string     `json:"tunnel,omitempty"`
+
+	Decision string `json:"decision,omitempty"` // decision ID, as Class carries it
+	Rule     string `json:"rule,omitempty"`
+	Factor   string `json:"factor,omitempty"` // second factor used
+
+	State   State     `json:"state"`
+	Opened  time.Time `json:"opened"`
+	Started time.Time `json:"started,omitzero"`
+	Touched time.Time `json:"touched,omitzero"`
+	Ended   time.Time `json:"ended,omitzero"`
+	Usage   Usage     `json:"usage,omitzero"`
+	Cause   Cause     `json:"cause,omitempty"`
+}
+
+// ID names a session in the whole installation: Acct-Session-Id is unique within
+// its NAS only (RFC 2866 §5.5).
+func ID(node, acct string) string { return node + "/" + acct }
+
+func (r Record) marshal() string {
+	b, err := json.Marshal(r)
+	if err != nil { // no field of ours can fail
+		return "{}"
+	}
+	return string(b)
+}
+
+func parseRecord(s string) (Record, error) {
+	var r Record
+	if err := json.Unmarshal([]byte(s), &r); err != nil {
+		return Record{}, fmt.Errorf("parse session record: %w", err)
+	}
+	return r, nil
+}
+
+// EventKind is what a history event tells.
+type EventKind string
+
+// There is one EventStart and one EventStop of every session that ever started.
+const (
+	EventStart EventKind = "start"
+	EventStop  EventKind = "stop"
+)
+
+// Event is one line of the history: the session as it was then.
+type Event struct {
+	Kind EventKind `json:"kind"`
+	At   time.Time `json:"at"`
+	Record
+}
+
+func (e Event) marshal() string {
+	b, err := json.Marshal(e)
+	if err != nil {
+		return "{}"
+	}
+	return string(b)
+}
+
+func parseEvent(s string) (Event, error) {
+	var e Event
+	if err := json.Unmarshal([]byte(s), &e); err != nil {
+		return Event{}, fmt.Errorf("parse history event: %w", err)
+	}
+	return e, nil
+}

@@ -1,0 +1,306 @@
+// Package session is the registry of sessions on the shared store: opened when a
+// login is accepted, started, touched and ended by accounting (RFC 2866), or ended
+// here when a NAS falls silent.
+//
+//	             Start, Interim               Stop, On, Off, silence
+//	Open → Pending ────────────→ Active ─────────────────────→ Closed
+//	          └── not reported in time: forgotten, no history ──┘
+//
+// Every call may be repeated and come in any order; the history has one start and
+// one stop of each session all the same: the mark that makes an event happen once
+// and the event itself are one atomic sequence of the store. Silence is a
+// deadline in the store's time, so no process needs to live for a session to end;
+// [Registry.Sweep] only writes down what has lapsed already.
+package session
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"postern/internal/store"
+)
+
+// Config of a Registry; the zero Config is a sane one.
+type Config struct {
+	Pending time.Duration // from accept to start, while it counts as live; 0: 1 min
+	Interim time.Duration // what NAS are told (Acct-Interim-Interval); 0: 5 min
+	Missed  int           // interims a session may miss; 0: 3
+	History int           // events kept, about; 0: 100,000
+	Keep    time.Duration // history without a new event is forgotten; 0: 90 days
+}
+
+const (
+	// marksLife remembers that a session has ended, for a NAS that repeats its
+	// Stop days later from a spool.
+	marksLife = 8 * 24 * time.Hour
+	// recordSlack keeps a lapsed session's record for the sweeper.
+	recordSlack = 7 * 24 * time.Hour
+	// markEnd is beyond any session time.
+	markEnd = 1 << 52
+
+	fieldStart, fieldStop, fieldSeq = "start", "stop", "seq"
+)
+
+// Registry is safe for concurrent use; all state is the store's.
+type Registry struct {
+	store store.Store
+	cfg   Config
+}
+
+// New makes a registry.
+func New(s store.Store, c Config) *Registry {
+	if c.Pending <= 0 {
+		c.Pending = time.Minute
+	}
+	if c.Interim <= 0 {
+		c.Interim = 5 * time.Minute
+	}
+	if c.Missed <= 0 {
+		c.Missed = 3
+	}
+	if c.History <= 0 {
+		c.History = 100_000
+	}
+	if c.Keep <= 0 {
+		c.Keep = 90 * 24 * time.Hour
+	}
+	return &Registry{s, c}
+}
+
+// Interim is the interval to tell the NAS.
+func (r *Registry) Interim() time.Duration { return r.cfg.Interim }
+
+// LeaseTime is how long a login leases its address for; the start of the session
+// and each interim renew it. It outlives Pending, for a start that is spooled
+// while no service answers.
+func (r *Registry) LeaseTime() time.Duration { return max(r.cfg.Interim, r.cfg.Pending) }
+
+// silence is how long a session lives without a word.
+func (r *Registry) silence() time.Duration { return r.cfg.Interim * time.Duration(r.cfg.Missed) }
+
+// Live counts a user's live sessions.
+type Live struct{ op store.Members }
+
+// Ask says what to load for a login.
+func (r *Registry) Ask(user string) *Live {
+	return &Live{store.Members{Key: store.UserLive(user)}}
+}
+
+// Seqs is what to put into the Do that loads the login.
+func (l *Live) Seqs() []store.Seq { return []store.Seq{{&l.op}} }
+
+// Count is the number of live sessions, pending ones included.
+func (l *Live) Count() int { return l.op.N }
+
+// Opening is the commit of an accepted login.
+type Opening struct {
+	r     *Registry
+	rec   Record
+	max   int
+	enter store.Enter
+}
+
+// Open makes a session pending. rec needs ID, Node, Acct, User and what is known.
+// With a Pool the address is leased in the same trip (holder: ID) and so not known
+// yet; the first report brings it.
+// max is the user's limit of live sessions, 0: none. A session ID that is used
+// again, as NAS do that count from zero after a restart, begins afresh.
+func (r *Registry) Open(now time.Time, rec Record, max int) *Opening {
+	rec.State, rec.Opened = Pending, now.UTC()
+	return &Opening{r: r, rec: rec, max: max, enter: store.Enter{
+		Key: store.UserLive(rec.User), Member: rec.ID, For: r.cfg.Pending, Max: max,
+	}}
+}
+
+// UserSeqs is a guard under the user's tag: it is lost when the user has too
+// many sessions. NodeSeqs is the rest, under tags of its own.
+func (o *Opening) UserSeqs() []store.Seq { return []store.Seq{{&o.enter}} }
+
+// NodeSeqs writes the session down.
+func (o *Opening) NodeSeqs() []store.Seq {
+	id := o.rec.ID
+	return []store.Seq{
+		{
+			&store.Delete{Key: store.SessionMarks(id)},
+			&store.Put{Key: store.Session(id), Value: o.rec.marshal(), TTL: o.r.silence() + recordSlack},
+		},
+		{&store.Enter{Key: store.NodeLive(o.rec.Node), Member: id, For: o.r.cfg.Pending}},
+	}
+}
+
+// TooMany reports, when the commit came that far, that the user's limit was
+// reached.
+func (o *Opening) TooMany() bool { return !o.enter.OK && o.max > 0 && o.enter.N >= o.max }
+
+// Abandon takes back what a commit did whose guard was lost or whose pool was
+// exhausted. It is tidiness: what stays lapses by itself.
+func (r *Registry) Abandon(ctx context.Context, rec Record) error {
+	seqs := []store.Seq{
+		{&store.Leave{Key: store.UserLive(rec.User), Member: rec.ID}},
+		{&store.Delete{Key: store.Session(rec.ID)}, &store.Delete{Key: store.SessionMarks(rec.ID)}},
+		{&store.Leave{Key: store.NodeLive(rec.Node), Member: rec.ID}},
+	}
+	return r.store.Do(ctx, append(seqs, release(rec)...)...)
+}
+
+func release(rec Record) []store.Seq {
+	if rec.Pool == "" {
+		return nil
+	}
+	return []store.Seq{{&store.Release{Pool: rec.Pool, Holder: rec.ID}}}
+}
+
+// Report is one accounting message about a session.
+type Report struct {
+	Node, Acct string
+	At         time.Time // when it happened, by the NAS and Acct-Delay-Time; zero: now
+	Usage      Usage
+	Cause      Cause // of a Stop
+
+	// What the message says of the session; used where we know no better: a
+	// session of another NAS' own, or one whose record is lost.
+	User         string
+	Source, Addr netip.Addr
+	Decision     string // Class
+}
+
+// Outcome of a report.
+type Outcome struct {
+	Record Record
+	First  bool // it started or ended the session in the history; a repetition does not
+	Known  bool // there was a record, or marks of a session that has ended
+	// AddressLost: the session's address is somebody else's by now, because it
+	// was silent for too long. It must be disconnected.
+	AddressLost bool
+}
+
+// Start reports Acct-Status-Type Start.
+func (r *Registry) Start(ctx context.Context, rep Report) (Outcome, error) {
+	return r.report(ctx, rep, 1, false)
+}
+
+// Touch reports Interim-Update. An older one that comes late changes nothing.
+func (r *Registry) Touch(ctx context.Context, rep Report) (Outcome, error) {
+	return r.report(ctx, rep, 2+int64(rep.Usage.Time/time.Second), false)
+}
+
+// Stop reports Stop, and starts the session in the history if its start was
+// lost.
+func (r *Registry) Stop(ctx context.Context, rep Report) (Outcome, error) {
+	return r.report(ctx, rep, markEnd, true)
+}
+
+// report is two trips: what is known, and what becomes of it. seq orders the
+// reports of one session.
+func (r *Registry) report(ctx context.Context, rep Report, seq int64, stop bool) (Outcome, error) {
+	id := ID(rep.Node, rep.Acct)
+	get := &store.Get{Key: store.Session(id)}
+	marks := &store.Marks{Key: store.SessionMarks(id)}
+	clock := &store.Time{}
+	if err := r.store.Do(ctx, store.Seq{get, marks, clock}); err != nil {
+		return Outcome{}, err
+	}
+	rec := Record{
+		ID: id, Node: rep.Node, Acct: rep.Acct, User: rep.User, Source: rep.Source, Addr: rep.Addr,
+		Decision: rep.Decision, Opened: clock.Now,
+	}
+	if get.Found {
+		var err error
+		if rec, err = parseRecord(get.Value); err != nil {
+			return Outcome{}, err
+		}
+	}
+	out := Outcome{Record: rec, Known: get.Found || marks.Last != nil}
+	if marks.Last[fieldSeq] >= markEnd {
+		out.Record.State = Closed
+		return out, nil // it has ended
+	}
+	at := rep.At
+	if at.IsZero() || at.After(clock.Now) {
+		at = clock.Now
+	}
+	rec.Touched = clock.Now
+	if !rec.Addr.IsValid() {
+		rec.Addr = rep.Addr
+	}
+	if rec.Started.IsZero() {
+		rec.Started = at.Add(-rep.Usage.Time)
+	}
+	if u := rep.Usage; u.Time >= rec.Usage.Time {
+		rec.Usage = u
+	}
+	rec.State = Active
+	started := rec // the event shows no more than a start knows
+	started.Usage, started.Touched = Usage{}, time.Time{}
+	begin := r.event(id, fieldStart, Event{Kind: EventStart, At: rec.Started, Record: started})
+	seqs := []store.Seq{begin}
+	var end store.Seq
+	var renew *store.Renew
+	var order *store.Advance
+	if stop {
+		rec.State, rec.Ended, rec.Cause = Closed, at, rep.Cause
+		end = r.event(id, fieldStop, Event{Kind: EventStop, At: at, Record: rec})
+		end = append(end,
+			&store.Advance{Key: store.SessionMarks(id), Field: fieldSeq, To: markEnd, TTL: marksLife},
+			&store.Delete{Key: store.Session(id)},
+		)
+		seqs = append(seqs, end)
+		seqs = append(seqs, r.forget(rec)...)
+	} else {
+		order = &store.Advance{Key: store.SessionMarks(id), Field: fieldSeq, To: seq, TTL: marksLife}
+		seqs = append(seqs,
+			store.Seq{
+				order,
+				&store.Put{Key: store.Session(id), Value: rec.marshal(), TTL: r.silence() + recordSlack},
+			},
+			store.Seq{&store.Enter{Key: store.NodeLive(rec.Node), Member: id, For: r.silence()}},
+			store.Seq{&store.Enter{Key: store.Nodes(), Member: rec.Node, For: r.silence()}},
+		)
+		if rec.User != "" {
+			seqs = append(seqs, store.Seq{&store.Enter{Key: store.UserLive(rec.User), Member: id, For: r.silence()}})
+		}
+		if rec.Pool != "" {
+			renew = &store.Renew{Pool: rec.Pool, Holder: id, TTL: r.silence()}
+			seqs = append(seqs, store.Seq{renew})
+		}
+	}
+	if err := r.store.Do(ctx, seqs...); err != nil {
+		return Outcome{}, err
+	}
+	if order != nil && order.Last >= markEnd {
+		// It ended between our two trips: what we just entered goes again.
+		if err := r.store.Do(ctx, r.forget(rec)...); err != nil {
+			return Outcome{}, err
+		}
+		out.Record.State = Closed
+		return out, nil
+	}
+	out.Record = rec
+	out.First = begin[0].(*store.Advance).OK
+	if stop {
+		out.First = end[0].(*store.Advance).OK
+	}
+	if renew != nil {
+		out.AddressLost = !renew.OK || rec.Addr.IsValid() && renew.Addr != rec.Addr
+	}
+	return out, nil
+}
+
+// event is a sequence that appends an event the first time.
+func (r *Registry) event(id, field string, e Event) store.Seq {
+	return store.Seq{
+		&store.Advance{Key: store.SessionMarks(id), Field: field, To: 1, TTL: marksLife},
+		&store.Append{Key: store.History(id), Event: e.marshal(),
+			Max: max(r.cfg.History/len(store.Histories()), 1), TTL: r.cfg.Keep},
+	}
+}
+
+// forget takes a session out of the indexes and gives its address back.
+func (r *Registry) forget(rec Record) []store.Seq {
+	seqs := []store.Seq{{&store.Leave{Key: store.NodeLive(rec.Node), Member: rec.ID}}}
+	if rec.User != "" {
+		seqs = append(seqs, store.Seq{&store.Leave{Key: store.UserLive(rec.User), Member: rec.ID}})
+	}
+	return append(seqs, release(rec)...)
+}
