@@ -46,6 +46,13 @@ func ParseRedisURL(url string) (RedisConfig, error) {
 	}, nil
 }
 
+// go-redis logs on its own what it also returns; we return, the caller logs.
+func init() { redis.SetLogger(silent{}) }
+
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}
+
 type redisStore struct {
 	client  redis.UniversalClient
 	script  *redis.Script

@@ -1,0 +1,53 @@
+package store
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+)
+
+func TestKeys(t *testing.T) {
+	p := netip.MustParsePrefix("2001:db8::/64")
+	for want, k := range map[string]Key{
+		"{user:alice}:fail":               UserFailures("Alice"),
+		"{user:alice}:pair:2001:db8::/64": PairFailures("alice", p),
+		"{user:alice}:good:2001:db8::/64": PairGood("alice", p),
+		"{user:corp%7d%3a%7b}:tokens":     UserTokens("corp}:{"),
+		"{src:2001:db8::/64}:fail":        SourceFailures(p),
+		"{node:NAS-1}:live":               NodeLive("NAS-1"),
+		"{nodes}:seen":                    Nodes(),
+		"{pool:staff}:until":              poolKeys("staff")[0],
+	} {
+		if k.String() != want {
+			t.Errorf("%s, want %s", k, want)
+		}
+	}
+	if Session("n/1").tag != History("n/1").tag || SessionMarks("n/1").tag != History("n/1").tag {
+		t.Error("a session and its history are apart")
+	}
+	found := false
+	for _, k := range Histories() {
+		found = found || k == History("n/1")
+	}
+	if !found {
+		t.Error("Histories misses one")
+	}
+	if Session("n/A") == Session("n/a") {
+		t.Error("session IDs fold case")
+	}
+}
+
+// Different names have different keys, and the tag is all of the name.
+func FuzzEscape(f *testing.F) {
+	f.Add("alice", "alice}")
+	f.Add("a%7d", "a}")
+	f.Add("a:b", "a%3ab")
+	f.Fuzz(func(t *testing.T, a, b string) {
+		if (escape(a) == escape(b)) != (a == b) {
+			t.Fatalf("%q and %q: %q and %q", a, b, escape(a), escape(b))
+		}
+		if strings.ContainsAny(escape(a), "{}:\x00 \n") {
+			t.Fatalf("%q: %q", a, escape(a))
+		}
+	})
+}
