@@ -90,7 +90,7 @@ type fsm struct {
 	acked    [maxAcked]byte
 
 	interval time.Duration
-	rtt      time.Duration // of our last answered request; 0 before
+	rtt      time.Duration // of our last answered request; before, what Timer says
 	deadline time.Time     // of the restart timer
 	sentAt   time.Time     // first transmission of the request waiting
 	openedAt time.Time
@@ -98,7 +98,7 @@ type fsm struct {
 	closing  string // data of our Terminate-Request
 }
 
-func newFSM(p Proto, t Timer) fsm { return fsm{proto: p, timer: t} }
+func newFSM(p Proto, t Timer) fsm { return fsm{proto: p, timer: t, rtt: t.RTT} }
 
 // State returns the automaton's state.
 func (f *fsm) State() State { return f.state }
@@ -210,11 +210,11 @@ func (f *fsm) configureRequest(now time.Time, l layer, p packet, s *Step) {
 	if s.Err = checkOptions(p.data); s.Err != nil {
 		return
 	}
-	switch f.state {
-	case Closed, Closing, Stopping: // RCR+ and RCR- do the same there
+	if f.state == Closed || f.state == Closing || f.state == Stopping { // RCR+ and RCR- do the same there
 		f.event(now, evGoodRequest, l, s, p, nil)
 		return
-	case Opened:
+	}
+	if f.state == Opened {
 		if f.repeated(now, p.data) {
 			f.send(s, packet{CodeConfigureAck, p.id, p.data})
 			s.tell(Event{Kind: RepeatedRequest})

@@ -126,15 +126,13 @@ func (c *CCP) done(s Step) Step {
 		asked = asked || Code(p.Data[0]) == CodeConfigureRequest
 	}
 	repeated := false
-	for i := 0; i < len(s.Events); i++ {
-		switch e := s.Events[i]; e.Kind {
-		case RepeatedRequest:
+	for _, e := range s.Events {
+		if e.Kind == RepeatedRequest {
 			repeated = true
-		case Finished:
-			if c.cfg.Require && !c.gaveUp && e.Reason != ClosedByUs {
-				c.gaveUp = true
-				s.tell(Event{Kind: Refused, Reason: e.Reason})
-			}
+		}
+		if e.Kind == Finished && c.cfg.Require && !c.gaveUp && e.Reason != ClosedByUs {
+			c.gaveUp = true
+			s.tell(Event{Kind: Refused, Reason: e.Reason})
 		}
 	}
 	if !repeated && (acked || asked && c.state == AckSent) {

@@ -57,8 +57,8 @@ func TestDuplicateNak(t *testing.T) {
 // Another request after opening renegotiates as the RFC has it.
 func TestDifferentRequestRenegotiates(t *testing.T) {
 	c := NewCCP(CCPConfig{Require: true, Allow: MPPE128 | MPPE40})
-	s := start(c, at(0))
-	s = c.Input(at(1), ctl(CodeConfigureNak, 1, mppe(bitsHS)))
+	start(c, at(0))
+	s := c.Input(at(1), ctl(CodeConfigureNak, 1, mppe(bitsHS)))
 	ackOwn(t, c, at(2), s)
 	c.Input(at(3), request(1, mppe(bitsHS)))
 	expectState(t, c, Opened)
@@ -321,6 +321,16 @@ func TestCCPFirstRetransmission(t *testing.T) {
 	start(c, at(0))
 	if got := c.Deadline().Sub(at(0)); got != time.Second {
 		t.Errorf("%v", got)
+	}
+	// On a path known to be slower it waits longer, and never beyond the RFC's 3 s.
+	for rtt, want := range map[time.Duration]time.Duration{
+		50 * time.Millisecond: time.Second, 600 * time.Millisecond: 1800 * time.Millisecond, 5 * time.Second: 3 * time.Second,
+	} {
+		c := NewCCP(CCPConfig{Require: true, Timer: Timer{RTT: rtt}})
+		start(c, at(0))
+		if got := c.Deadline().Sub(at(0)); got != want {
+			t.Errorf("RTT %v: %v, want %v", rtt, got, want)
+		}
 	}
 }
 

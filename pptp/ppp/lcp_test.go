@@ -137,6 +137,13 @@ func TestEchoRejected(t *testing.T) {
 	if s := l.Echo(at(3000)); len(s.Send) != 1 {
 		t.Error("Echo on demand")
 	}
+	// It is the same peer after a renegotiation.
+	s = l.Input(at(4000), ctl(CodeConfigureRequest, 9, opt(lcpMagic, 1, 2, 3, 4)))
+	ackOwn(t, l, at(4010), s)
+	expectState(t, l, Opened)
+	if !l.Deadline().IsZero() {
+		t.Error("echoing again")
+	}
 }
 
 // The server's demand: a peer that Naks with less is sent away, one that Naks with

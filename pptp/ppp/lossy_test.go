@@ -11,7 +11,7 @@ import (
 // then CCP, then IPCP once CCP is open. At CCP's Up it sends encrypted data, which
 // its peer must be ready for.
 type host struct {
-	t     *testing.T
+	t     testing.TB
 	lcp   *LCP
 	ccp   *CCP
 	ipcp  *IPCP
@@ -20,7 +20,6 @@ type host struct {
 	downs int
 	dead  int // encrypted frames that found no decryptor
 	out   []Packet
-	trace []string
 }
 
 func (h *host) do(now time.Time, p Proto, s Step) {
@@ -156,7 +155,7 @@ func (n *network) next(limit time.Time) (flight, bool) {
 }
 
 // negotiate runs a server and a client over n until the time is up.
-func negotiate(t *testing.T, n *network, client CCPConfig) [2]*host {
+func negotiate(t testing.TB, n *network, client CCPConfig) [2]*host {
 	server := &host{t: t,
 		lcp:  NewLCP(LCPConfig{MRU: 1400, Demand: []Auth{AuthMSCHAPv2}, Magic: n.rnd.Uint32, EchoInterval: 5 * time.Second, EchoFailures: 8}),
 		ccp:  NewCCP(CCPConfig{Require: true, Allow: MPPE128}),
@@ -281,5 +280,16 @@ func TestLossyLinkDisagreement(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// One negotiation of both sides, LCP to IPCP, with five minutes of echoes after it.
+func BenchmarkNegotiate(b *testing.B) {
+	b.ReportAllocs()
+	for i := range b.N {
+		n := &network{rnd: rand.New(rand.NewPCG(uint64(i), 9)), base: 10 * time.Millisecond}
+		if hosts := negotiate(b, n, CCPConfig{Require: true, Allow: MPPE128}); !hosts[0].up() {
+			b.Fatal("not up")
+		}
 	}
 }

@@ -12,6 +12,10 @@ type Timer struct {
 	// that, so that a slow path is not answered with needless repetitions.
 	First, Max time.Duration
 
+	// RTT is what is already known of the path: for CCP and IPCP, LCP's
+	// Results().RTT.
+	RTT time.Duration
+
 	MaxConfigure uint8 // Configure-Requests in a row without an answer
 	MaxTerminate uint8 // Terminate-Requests
 	MaxFailure   uint8 // Naks we send before we reject instead; twice as many end it
