@@ -78,15 +78,20 @@ func (v *service) login(t testing.TB, ctx context.Context, user, acct, code stri
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr, err := claim.Finish(ctx, v.store)
+	refused := ""
 	switch {
 	case burn.Lost():
-		err = v.reg.Abandon(ctx, rec)
-		return "replayed"
+		refused = "replayed"
 	case opening.TooMany():
-		err = v.reg.Abandon(ctx, rec)
-		return "too many"
+		refused = "too many"
 	}
+	if refused != "" {
+		if err := v.reg.Abandon(ctx, rec); err != nil {
+			t.Fatal(err)
+		}
+		return refused
+	}
+	addr, err := claim.Finish(ctx, v.store)
 	if err != nil {
 		t.Fatal(err)
 	}

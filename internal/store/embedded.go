@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 )
 
 // The embedded back end is one bbolt file for one process: the lab and
@@ -59,7 +60,7 @@ const (
 // open is an error.
 func OpenEmbedded(c EmbeddedConfig) (Store, error) {
 	db, err := bbolt.Open(c.Path, 0o600, &bbolt.Options{Timeout: lockWait, FreelistType: bbolt.FreelistMapType})
-	if errors.Is(err, bbolt.ErrTimeout) {
+	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, fmt.Errorf("open embedded store %s: another process has it", c.Path)
 	}
 	if err != nil {

@@ -202,13 +202,11 @@ func (t *txn) events(k Key, after EventID, newest bool, limit int) []Event {
 	}
 	c := t.events_.Cursor()
 	if newest {
-		kk, v := c.Seek(append(bytes.Clone(prefix[:len(prefix)-1]), 1)) // behind the last
-		if kk == nil {
-			kk, v = c.Last()
-		} else {
-			kk, v = c.Prev()
+		step := c.Prev
+		if behind, _ := c.Seek(append(bytes.Clone(prefix[:len(prefix)-1]), 1)); behind == nil {
+			step = c.Last
 		}
-		for ; visit(kk, v); kk, v = c.Prev() {
+		for kk, v := step(); visit(kk, v); kk, v = c.Prev() {
 		}
 		slices.Reverse(list)
 		return list

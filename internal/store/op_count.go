@@ -94,13 +94,16 @@ func (o *Count) add(t *txn) (added, won bool) {
 	}
 	t.deleteMembers(o.Key, all)
 	for _, m := range live {
-		until := m.score + ms(o.Window)
+		var from int64
 		switch o.Kind {
+		case Sliding:
+			from = m.score
 		case Fixed:
-			until = live[0].score + ms(o.Window)
+			from = live[0].score
 		case Idle:
-			until = t.now + ms(o.Window)
+			from = t.now
 		}
+		until := from + ms(o.Window)
 		t.setMember(o.Key, m.name, m.score, until)
 	}
 	return true, true
@@ -171,7 +174,7 @@ func remembered(all []member, edge int64, kind Window) []member {
 		if all[len(all)-1].score <= edge {
 			return nil
 		}
-	default:
+	case Sliding:
 		for len(all) > 0 && all[0].score <= edge {
 			all = all[1:]
 		}

@@ -147,6 +147,36 @@ func TestRedisKeys(t *testing.T) {
 	}
 }
 
+// A cluster takes every sequence, and the script again after losing it.
+func TestRedisCluster(t *testing.T) {
+	r := storetest.StartCluster(t)
+	s := r.Open(t)
+	everything(t, s)
+	c := r.Client()
+	defer c.Close()
+	if err := c.ScriptFlush(ctx).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Do(ctx, store.Seq{&store.Time{}}); err != nil {
+		t.Error(err)
+	}
+	if ok, err := advance(s, 1); !ok || err != nil {
+		t.Errorf("%v, %v", ok, err)
+	}
+	w, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	ch, err := s.Watch(w, "news")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Do(ctx, store.Seq{&store.Publish{Topic: "news", Message: "hello"}}); err != nil {
+		t.Fatal(err)
+	}
+	if m := <-ch; m != "hello" {
+		t.Errorf("got %q", m)
+	}
+}
+
 // everything uses every kind of key once.
 func everything(t *testing.T, s store.Store) {
 	t.Helper()

@@ -5,9 +5,12 @@ package storetest
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -22,6 +25,7 @@ import (
 // survives Kill.
 type Redis struct {
 	Socket string
+	Port   int // with StartCluster, on loopback
 	dir    string
 	cmd    *exec.Cmd
 }
@@ -30,6 +34,48 @@ type Redis struct {
 // the machine the test is skipped.
 func StartRedis(t testing.TB) *Redis {
 	t.Helper()
+	return start(t, 0)
+}
+
+// StartCluster starts a cluster of one server that has all slots: it refuses
+// what a cluster refuses, scripts over several slots above all.
+func StartCluster(t testing.TB) *Redis {
+	t.Helper()
+	r := start(t, freePort(t))
+	c := r.Client()
+	defer c.Close()
+	ctx := context.Background()
+	if err := c.Do(ctx, "cluster", "addslotsrange", 0, 16383).Err(); err != nil {
+		t.Fatal(err)
+	}
+	for range 500 {
+		if info := c.ClusterInfo(ctx).Val(); strings.Contains(info, "cluster_state:ok") {
+			return r
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	t.Fatal("the cluster does not come up")
+	return nil
+}
+
+// freePort finds a port whose cluster bus port, 10000 above, exists.
+func freePort(t testing.TB) int {
+	t.Helper()
+	for {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		port := l.Addr().(*net.TCPAddr).Port
+		l.Close()
+		if port < 55000 {
+			return port
+		}
+	}
+}
+
+func start(t testing.TB, port int) *Redis {
+	t.Helper()
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		t.Skipf("needs redis-server (apt-get install redis-server): %v", err)
 	}
@@ -37,7 +83,7 @@ func StartRedis(t testing.TB) *Redis {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &Redis{Socket: filepath.Join(dir, "s"), dir: dir}
+	r := &Redis{Socket: filepath.Join(dir, "s"), Port: port, dir: dir}
 	t.Cleanup(func() {
 		r.Kill()
 		os.RemoveAll(dir)
@@ -50,9 +96,13 @@ func StartRedis(t testing.TB) *Redis {
 
 // Start starts the server, again after Kill, and waits until it answers.
 func (r *Redis) Start() error {
-	r.cmd = exec.Command("redis-server", "--port", "0", "--unixsocket", r.Socket,
+	args := []string{"--port", strconv.Itoa(r.Port), "--bind", "127.0.0.1", "--unixsocket", r.Socket,
 		"--dir", r.dir, "--appendonly", "yes", "--appendfsync", "always", "--save", "",
-		"--loglevel", "warning")
+		"--loglevel", "warning"}
+	if r.Port != 0 {
+		args = append(args, "--cluster-enabled", "yes")
+	}
+	r.cmd = exec.Command("redis-server", args...)
 	// A test that dies does not leave its server behind.
 	r.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := r.cmd.Start(); err != nil {
@@ -91,7 +141,11 @@ func (r *Redis) Client() *redis.Client {
 // Config is the store's configuration for this server.
 func (r *Redis) Config() store.RedisConfig {
 	// Generous: the machine of a test run is busy.
-	return store.RedisConfig{Addrs: []string{r.Socket}, Timeout: 10 * time.Second}
+	c := store.RedisConfig{Addrs: []string{r.Socket}, Timeout: 10 * time.Second}
+	if r.Port != 0 {
+		c.Addrs, c.Cluster = []string{net.JoinHostPort("127.0.0.1", strconv.Itoa(r.Port))}, true
+	}
+	return c
 }
 
 // Open opens a store on the server that closes with the test.
