@@ -3,6 +3,7 @@ package policy
 import "github.com/goccy/go-yaml/ast"
 
 // isRealm holds when the name was typed with one of the domains, or with none.
+// What is typed is a claim: a realm may narrow a rule, a group should open it.
 type isRealm struct{ names }
 
 func readRealm(r *reader, n ast.Node) matcher {

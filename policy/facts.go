@@ -6,7 +6,7 @@ import "net/netip"
 // the fact that nothing is known, which rules match as `none`.
 type Facts struct {
 	User       string     // canonical name
-	Realm      string     // domain or realm the name was typed with
+	Realm      string     // domain or realm the name was typed with: a claim
 	Groups     []string   // of the directory, nested ones included
 	Source     netip.Addr // the client's own address
 	NAS        string     // NAS-Identifier

@@ -116,7 +116,8 @@ type Lockout struct {
 
 // Threshold locks after Failures within Window; the lock lasts Lock and doubles
 // with each that follows, to at most MaxLock. What is absent keeps the built-in
-// value.
+// value: 5 failures in 15 minutes for user and pair, 30 in 15 minutes for source,
+// 5 in 5 minutes for code; locked for the window, for 16 times that at most.
 type Threshold struct {
 	Failures int           `yaml:"failures" min:"1" max:"200"`
 	Window   time.Duration `yaml:"window" min:"1s" max:"24h"`
