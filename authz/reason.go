@@ -3,7 +3,8 @@ package authz
 // Reason says why a login ended as it did: one enum for the audit line, the
 // metric, the Reply-Message choice and `postern explain`.
 //
-// Handled in: reasonNames and reasonCodes below; cmd/postern prints names only.
+// Handled in: reasonNames below, answers in code.go; cmd/postern prints names
+// only.
 type Reason uint8
 
 const (

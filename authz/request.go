@@ -19,6 +19,16 @@ const (
 	MethodMSCHAPv2        // RFC 2759
 )
 
+var methodNames = [...]string{MethodUnknown: "unknown", MethodPAP: "pap", MethodMSCHAPv2: "mschapv2"}
+
+// String returns the method as audit lines spell it.
+func (m Method) String() string {
+	if int(m) < len(methodNames) {
+		return methodNames[m]
+	}
+	return methodNames[MethodUnknown]
+}
+
 // NAS names the server that asks for its client.
 type NAS struct {
 	ID   string     // NAS-Identifier
@@ -46,6 +56,7 @@ type Request struct {
 	Tunnel    string     // Tunnel-Type by name: "PPTP", "" for none
 
 	Method   Method
+	AllowPAP bool     // the listener and its client may use PAP
 	Password []byte   // MethodPAP; wiped by the caller
 	MSCHAPv2 MSCHAPv2 // MethodMSCHAPv2
 
@@ -61,6 +72,16 @@ const (
 	Accept                // answer Access-Accept with Grant
 	Silent                // answer nothing, so that the NAS asks another service
 )
+
+var verdictNames = [...]string{Reject: "reject", Accept: "accept", Silent: "silent"}
+
+// String returns the verdict as audit lines spell it.
+func (v Verdict) String() string {
+	if int(v) < len(verdictNames) {
+		return verdictNames[v]
+	}
+	return verdictNames[Reject]
+}
 
 // Grant is what an accepted login may do; zero values mean "not set".
 type Grant struct {

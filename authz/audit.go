@@ -1,0 +1,115 @@
+package authz
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"postern/authz/lockout"
+)
+
+// Factor is the second factor a login had. The zero value is none.
+type Factor uint8
+
+const (
+	FactorNone Factor = iota
+	FactorCode        // a one-time code behind the name
+)
+
+var factorNames = [...]string{FactorNone: "none", FactorCode: "code"}
+
+// String returns the factor as audit lines spell it.
+func (f Factor) String() string {
+	if int(f) < len(factorNames) {
+		return factorNames[f]
+	}
+	return factorNames[FactorNone]
+}
+
+// Record is what the audit log says of one decision. It holds no password, hash,
+// response, challenge, code or key, and nothing they could be had from.
+type Record struct {
+	Time       time.Time
+	DecisionID string
+	User       string // canonical; "" when the name could not be read
+	Typed      string // as typed, without the code
+	Source     netip.Addr
+	NAS        NAS
+	SessionID  string
+	Tunnel     string
+	Method     Method
+	Factor     Factor
+	Verdict    Verdict
+	Reason     Reason
+	Rule       string // of the policy that was asked; "" when none was
+	Policy     string // its version
+	Locked     lockout.Scope
+	Pool       string
+	Addr       netip.Addr
+
+	// Where the time went.
+	Duration, Load, Directory, Commit time.Duration
+
+	Err error // what a Silent verdict is about
+}
+
+// Audit takes one Record for each decision. It is called before the answer goes
+// out, from many goroutines.
+type Audit interface{ Decision(*Record) }
+
+// auditLog writes records as JSON lines.
+type auditLog struct{ log *slog.Logger }
+
+// NewAudit writes an audit line of JSON for each decision to w.
+func NewAudit(w io.Writer) Audit {
+	return auditLog{slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{ReplaceAttr: plainTime}))}
+}
+
+// plainTime takes slog's own time away: a record has one.
+func plainTime(groups []string, a slog.Attr) slog.Attr {
+	if len(groups) == 0 && (a.Key == slog.TimeKey || a.Key == slog.LevelKey) {
+		return slog.Attr{}
+	}
+	return a
+}
+
+// Decision implements Audit.
+func (a auditLog) Decision(r *Record) {
+	attrs := []slog.Attr{
+		slog.String("at", r.Time.UTC().Format(time.RFC3339Nano)),
+		slog.String("decision", r.DecisionID),
+		slog.String("verdict", r.Verdict.String()),
+		slog.String("reason", r.Reason.String()),
+		slog.String("user", r.User),
+		slog.String("typed", r.Typed),
+		slog.String("source", addrText(r.Source)),
+		slog.String("nas", r.NAS.ID),
+		slog.String("nas_address", addrText(r.NAS.Addr)),
+		slog.String("session", r.SessionID),
+		slog.String("tunnel", r.Tunnel),
+		slog.String("method", r.Method.String()),
+		slog.String("factor", r.Factor.String()),
+		slog.String("rule", r.Rule),
+		slog.String("policy", r.Policy),
+		slog.String("locked", r.Locked.String()),
+		slog.String("pool", r.Pool),
+		slog.String("address", addrText(r.Addr)),
+		slog.Duration("took", r.Duration),
+		slog.Duration("took_load", r.Load),
+		slog.Duration("took_directory", r.Directory),
+		slog.Duration("took_commit", r.Commit),
+	}
+	if r.Err != nil {
+		attrs = append(attrs, slog.String("error", r.Err.Error()))
+	}
+	a.log.LogAttrs(context.Background(), slog.LevelInfo, "login", attrs...)
+}
+
+func addrText(a netip.Addr) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.String()
+}

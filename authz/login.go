@@ -1,0 +1,319 @@
+package authz
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"postern/authz/directory"
+	"postern/authz/lockout"
+	"postern/authz/mfa"
+	"postern/internal/mschap"
+	"postern/internal/store"
+	"postern/policy"
+)
+
+// login is one login on its way through the steps. What a step finds out it
+// leaves here for those behind it.
+type login struct {
+	req    *Request
+	ruling *ruling
+	now    time.Time // the request's until the store has told its own
+	rec    Record
+
+	name    mfa.Name
+	asked   directory.Name
+	user    string // canonical
+	counted string // identity of the attempt, see attempt
+
+	shield  *lockout.Query
+	tokens  *mfa.Query
+	passed  lockout.Verdict
+	account *directory.Account
+
+	challengeHash [8]byte
+	hashHash      [16]byte
+	proved        bool // the password was right
+
+	code     mfa.Result
+	checked  bool // a code was looked at
+	factor   Factor
+	decision policy.Decision
+
+	commit *commitment
+}
+
+// maxTyped is the most a User-Name can hold (RFC 2865 §5.1).
+const maxTyped = 253
+
+// readName takes the name apart.
+func (d *Decider) readName(_ context.Context, l *login) (Reason, bool) {
+	typed := l.req.User
+	if typed == "" || len(typed) > maxTyped || !utf8.ValidString(typed) ||
+		strings.ContainsFunc(typed, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return BadName, true
+	}
+	l.name = mfa.SplitCode(typed, d.cfg.Separator)
+	l.rec.Typed = l.name.Name
+	l.asked = directory.Name{User: l.name.Account, Realm: l.name.Domain}
+	l.user = d.cfg.Directory.Canonical(l.asked)
+	return Permitted, false
+}
+
+// checkMethod refuses a password in clear where it may not be, and always inside
+// a tunnel: a PPTP client that is asked for PAP gives its password to anybody who
+// answers, and gets no MPPE key.
+func (d *Decider) checkMethod(_ context.Context, l *login) (Reason, bool) {
+	switch l.req.Method {
+	case MethodMSCHAPv2:
+		// The peer hashes the name as it was typed, without the domain in front but
+		// with the code behind it (RFC 2759 §8.2).
+		l.challengeHash = mschap.ChallengeHash(&l.req.MSCHAPv2.PeerChallenge, &l.req.MSCHAPv2.Challenge, mschap.TrimDomain(l.req.User))
+		l.counted = l.attempt()
+		return Permitted, false
+	case MethodPAP:
+		return MethodRefused, !l.req.AllowPAP || l.req.Tunnel != ""
+	case MethodUnknown:
+	}
+	return MethodRefused, true
+}
+
+// attempt identifies an attempt by what both sides drew at random for it, so that
+// a NAS that asks another service because our answer was lost neither counts a
+// failure twice nor replays its own code. With PAP nothing is drawn: each request
+// is an attempt of its own.
+func (l *login) attempt() string {
+	h := sha256.New()
+	for _, s := range []string{l.req.NAS.ID, l.req.NAS.Addr.String(), l.req.SessionID, l.req.User} {
+		h.Write(binary.BigEndian.AppendUint32(nil, uint32(len(s))))
+		h.Write([]byte(s))
+	}
+	m := &l.req.MSCHAPv2
+	h.Write(m.Challenge[:])
+	h.Write(m.PeerChallenge[:])
+	h.Write(m.Response[:])
+	return idEncoding.EncodeToString(h.Sum(nil)[:15])
+}
+
+// load reads all that the store knows of the login in one trip.
+func (d *Decider) load(ctx context.Context, l *login) (Reason, bool) {
+	began := d.cfg.Clock()
+	l.shield, l.tokens = d.cfg.Shield.Ask(l.user, l.req.Source), d.cfg.MFA.Ask(l.user)
+	err := d.cfg.Store.Do(ctx, store.Join(l.shield.Seqs(), l.tokens.Seqs())...)
+	l.rec.Load += d.cfg.Clock().Sub(began)
+	if err != nil {
+		l.rec.Err = err
+		return StoreDown, true
+	}
+	if t := l.shield.Now(); !t.IsZero() {
+		l.now = t
+	}
+	return Permitted, false
+}
+
+// askShield keeps guessers away from the directory.
+func (d *Decider) askShield(_ context.Context, l *login) (Reason, bool) {
+	l.passed = d.cfg.Shield.Check(l.now, l.shield.Counters())
+	l.rec.Locked = l.passed.Scope
+	return LockedOut, !l.passed.Allowed
+}
+
+// find looks the account up. A directory that learns the canonical name only now
+// makes us load again, under the name that counts.
+func (d *Decider) find(ctx context.Context, l *login) (Reason, bool) {
+	began := d.cfg.Clock()
+	a, err := d.cfg.Directory.Find(ctx, l.asked)
+	l.rec.Directory += d.cfg.Clock().Sub(began)
+	if err != nil {
+		if r, no := directory.IsRejected(err); no && r.Reason == directory.NoSuchUser {
+			return Permitted, false // verify refuses, after the same work as for a known name
+		}
+		l.rec.Err = err
+		return DirectoryDown, true
+	}
+	l.account = a
+	if a.Name == l.user {
+		return Permitted, false
+	}
+	l.user = a.Name
+	if reason, done := d.load(ctx, l); done {
+		return reason, true
+	}
+	return d.askShield(ctx, l)
+}
+
+// verify has the directory verify the password.
+func (d *Decider) verify(ctx context.Context, l *login) (Reason, bool) {
+	began := d.cfg.Clock()
+	var err error
+	if l.req.Method == MethodMSCHAPv2 {
+		l.hashHash, err = d.cfg.Directory.VerifyMSCHAPv2(ctx, l.asked, &directory.MSCHAPv2{
+			ChallengeHash: l.challengeHash, Response: l.req.MSCHAPv2.Response,
+		})
+	} else {
+		err = d.cfg.Directory.VerifyPassword(ctx, l.asked, l.req.Password)
+	}
+	l.rec.Directory += d.cfg.Clock().Sub(began)
+	if err == nil && l.account == nil {
+		// Found by one question and not by the other: the accounts changed meanwhile.
+		err = directory.Rejected{Reason: directory.NoSuchUser}
+	}
+	if err == nil {
+		l.proved = true
+		return Permitted, false
+	}
+	r, no := directory.IsRejected(err)
+	switch {
+	case !no:
+		l.rec.Err = err
+		return DirectoryDown, true
+	case r.Reason == directory.NoSuchUser:
+		return NoSuchUser, true
+	case r.Reason == directory.AccountState:
+		return stateReason(r.State), true
+	default:
+		return WrongPassword, true
+	}
+}
+
+// lookAt refuses accounts that are not to be used. It comes behind the password:
+// only who knows it learns of the account's state.
+func (d *Decider) lookAt(_ context.Context, l *login) (Reason, bool) {
+	return stateReason(l.account.State), l.account.State != directory.Active
+}
+
+// stateReason maps what the directory thinks of an account.
+func stateReason(s directory.State) Reason {
+	switch s {
+	case directory.Disabled:
+		return AccountDisabled
+	case directory.Expired:
+		return AccountExpired
+	case directory.Locked:
+		return AccountLocked
+	case directory.PasswordExpired:
+		return PasswordExpired
+	case directory.OutsideHours:
+		return OutsideHours
+	case directory.NoDialin:
+		return NoDialin
+	case directory.Active, directory.StateUnknown:
+	}
+	return InternalError
+}
+
+// checkCode looks at a code if there is one; whether there must be one the policy
+// says. It stands behind the password, so that guessing codes takes the password,
+// and a code that was typed with a wrong one is still good.
+func (d *Decider) checkCode(ctx context.Context, l *login) (Reason, bool) {
+	if l.name.Code == "" {
+		return Permitted, false
+	}
+	if v := d.cfg.Shield.CheckCode(l.now, l.shield.Counters()); !v.Allowed {
+		l.rec.Locked = v.Scope
+		return CodeLocked, true
+	}
+	var err error
+	l.code, err = d.cfg.MFA.Check(l.now, l.tokens, l.name.Code)
+	if err != nil {
+		l.rec.Err = err
+		return InternalError, true
+	}
+	if l.code.Outcome == mfa.Replayed {
+		if reason, done := d.ownReplay(ctx, l); done {
+			return reason, true
+		}
+	}
+	switch l.code.Outcome {
+	case mfa.OK:
+		l.checked, l.factor = true, FactorCode
+		return Permitted, false
+	case mfa.NotEnrolled:
+		return Permitted, false // no factor; the policy may not want one
+	case mfa.Wrong, mfa.Replayed, mfa.OutcomeUnknown:
+	}
+	l.checked = true
+	return CodeWrong, true
+}
+
+// ownReplay is for a code that was used before: it is right all the same if this
+// very attempt used it, see attempt. A replay is not counted as a failure: nothing
+// can be guessed with codes that were right, and clients that redial by
+// themselves send the same one again.
+func (d *Decider) ownReplay(ctx context.Context, l *login) (Reason, bool) {
+	if l.counted == "" {
+		return CodeReplayed, true
+	}
+	burn := d.cfg.MFA.Burn(l.user, l.code, l.counted)
+	seqs := burn.Seqs()
+	if err := d.cfg.Store.Do(ctx, seqs...); err != nil {
+		l.rec.Err = err
+		return StoreDown, true
+	}
+	if !seqs[0].OK() {
+		return CodeReplayed, true
+	}
+	l.code.Outcome = mfa.OK
+	return Permitted, false
+}
+
+// applyPolicy asks the policy, and then for the factor it demands.
+func (d *Decider) applyPolicy(_ context.Context, l *login) (Reason, bool) {
+	l.decision = l.ruling.policy.Evaluate(l.now, &policy.Facts{
+		User: l.user, Realm: l.asked.Realm, Groups: l.account.Groups, Source: l.req.Source,
+		NAS: l.req.NAS.ID, NASAddress: l.req.NAS.Addr, Tunnel: l.req.Tunnel,
+	})
+	l.rec.Rule, l.rec.Policy = l.decision.RuleID, l.decision.Version
+	if l.decision.Verdict != policy.Permit {
+		switch l.decision.Reason {
+		case policy.Denied:
+			return PolicyDenied, true
+		case policy.DeniedSource:
+			return SourceDenied, true
+		case policy.NoMatch, policy.Permitted:
+		}
+		return PolicyNoMatch, true
+	}
+	if l.decision.Obligations.Code == policy.CodeNone || l.factor == FactorCode {
+		return Permitted, false
+	}
+	if !l.tokens.Enrolled() {
+		return NotEnrolled, true
+	}
+	return CodeMissing, true
+}
+
+// grant is what the policy obliges us to give.
+func (l *login) grant(interim time.Duration) Grant {
+	o := &l.decision.Obligations
+	g := Grant{
+		DNS: o.DNS, NBNS: o.NBNS, Routes: o.Routes, Filter: o.Filter,
+		SessionTimeout: o.SessionTimeout, IdleTimeout: o.IdleTimeout, InterimInterval: interim,
+		Class: []byte(l.rec.DecisionID),
+	}
+	if o.Interim > 0 {
+		// A session that reports less often than the registry expects would lapse.
+		g.InterimInterval = min(interim, o.Interim)
+	}
+	if l.commit != nil {
+		g.Addr = l.commit.session.Addr
+	}
+	if g.Addr.IsValid() {
+		g.Mask = g.Addr.BitLen()
+	}
+	return g
+}
+
+// prove makes what only a service that had the response verified can make.
+func (l *login) prove(res *Result) {
+	if l.req.Method != MethodMSCHAPv2 {
+		return
+	}
+	response := &l.req.MSCHAPv2.Response
+	res.Success = mschap.AuthenticatorResponse(&l.hashHash, response, l.challengeHash)
+	master := mschap.MasterKey(&l.hashHash, response)
+	res.SendKey, res.RecvKey = mschap.StartKeys(&master, true)
+}
