@@ -16,7 +16,7 @@ func TestNewID(t *testing.T) {
 		}
 		seen[id], before = true, id
 	}
-	if newID(start) == newID(start) {
+	if a, b := newID(start), newID(start); a == b {
 		t.Error("two decisions of one moment have one ID")
 	}
 }
