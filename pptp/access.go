@@ -1,0 +1,242 @@
+package pptp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"layeh.com/radius/rfc2865"
+	"layeh.com/radius/rfc2866"
+	"layeh.com/radius/rfc2868"
+	"layeh.com/radius/rfc2869"
+
+	"postern/internal/radius"
+	"postern/pptp/chap"
+	"postern/pptp/ppp"
+)
+
+// grant is what an Access-Accept allows a session.
+type grant struct {
+	user             string // the service's name for the user; as typed if it gives none
+	addr             netip.Addr
+	dns, nbns        []netip.Addr
+	session, idle    time.Duration
+	interim          time.Duration
+	filter           string
+	class            [][]byte
+	require          bool
+	strengths        ppp.MPPEBits
+	sendKey, recvKey [16]byte // MPPE start keys, the node's point of view
+}
+
+// verdict is a service's answer as the session needs it.
+type verdict struct {
+	accept bool
+	text   string // MS-CHAP2-Success or MS-CHAP-Error, for the client word for word
+	grant  grant
+}
+
+// noReason is what a client reads when the service refuses without MS-CHAP-Error,
+// which RFC 2548 §2.1.5 leaves to it: authentication failure, no retry.
+const noReason = "E=691 R=0 V=3 M=Access denied"
+
+var (
+	errNoAddress   = errors.New("the service granted no usable Framed-IP-Address")
+	errNoProof     = errors.New("the service accepted without MS-CHAP2-Success")
+	errNoKeys      = errors.New("the service accepted without MPPE keys, and encryption is required")
+	errUnexpected  = errors.New("the service answered with an unexpected code")
+	errServerTypes = errors.New("the service allows none of the node's MPPE strengths")
+)
+
+// askService asks a service about a CHAP Response, in a goroutine that ends with the
+// answer; the session goes on answering echoes meanwhile.
+func (s *session) askService(now time.Time, r chap.Response) {
+	s.asking, s.user = true, r.Name
+	p, err := s.accessRequest(&r)
+	if err != nil { // an attribute that does not fit: the peer's fault
+		s.log.Debug("unusable login", "error", err)
+		s.asking = false
+		s.chapStep(now, s.chap.Failure(now, noReason))
+		return
+	}
+	ctx, cancel := context.WithDeadline(s.node.ctx, s.loginBy)
+	if !s.node.spawn(func() { // counted in Node.spawn, waited for in Node.Wait
+		defer cancel()
+		reply, err := s.node.exchanger().Exchange(ctx, p)
+		now := s.shard.enter()
+		s.answered(now, r.Ident, reply, err)
+		s.arm()
+		s.shard.leave()
+	}) {
+		cancel()
+	}
+}
+
+// accessRequest is the login as RADIUS carries it (RFC 2865, 2548, 2868).
+func (s *session) accessRequest(r *chap.Response) (*radius.Packet, error) {
+	p := &radius.Packet{Code: radius.CodeAccessRequest}
+	if err := s.describe(p); err != nil {
+		return nil, err
+	}
+	resp := radius.MSCHAP2Response{Ident: r.Ident, Flags: r.Flags, PeerChallenge: r.PeerChallenge, NTResponse: r.NTResponse}
+	return p, errors.Join(
+		rfc2865.UserName_SetString(p, r.Name),
+		radius.AddMSCHAP2Response(p, &r.Challenge, &resp),
+		radius.AddRASClient(p, s.clientName, s.clientVersion))
+}
+
+// describe adds what every request about this session says.
+func (s *session) describe(p *radius.Packet) error {
+	peer, local := s.peer.String(), s.local.String()
+	return errors.Join(
+		rfc2865.NASIdentifier_SetString(p, s.node.name),
+		rfc2865.NASIPAddress_Set(p, s.local.AsSlice()),
+		rfc2865.NASPort_Set(p, rfc2865.NASPort(s.callID)),
+		rfc2865.NASPortType_Set(p, rfc2865.NASPortType_Value_Virtual),
+		rfc2865.ServiceType_Set(p, rfc2865.ServiceType_Value_FramedUser),
+		rfc2865.FramedProtocol_Set(p, rfc2865.FramedProtocol_Value_PPP),
+		rfc2865.CallingStationID_SetString(p, peer),
+		rfc2865.CalledStationID_SetString(p, local),
+		rfc2868.TunnelType_Set(p, 0, rfc2868.TunnelType_Value_PPTP),
+		rfc2868.TunnelMediumType_Set(p, 0, rfc2868.TunnelMediumType_Value_IPv4),
+		rfc2868.TunnelClientEndpoint_SetString(p, 0, peer),
+		rfc2868.TunnelServerEndpoint_SetString(p, 0, local),
+		rfc2866.AcctSessionID_SetString(p, s.id))
+}
+
+// answered takes the service's answer.
+func (s *session) answered(now time.Time, ident byte, reply *radius.Packet, err error) {
+	s.asking = false
+	if s.phase != phaseAuth {
+		// The client has gone meanwhile. If the service accepted, it holds an address
+		// for this session, and a Stop gives it back.
+		if err == nil && reply.Code == radius.CodeAccessAccept {
+			s.grant, _ = readGrant(reply, s.node.settings.Load(), false)
+			s.account(now, acctStop)
+		}
+		return
+	}
+	logins := s.node.metrics.logins
+	if err != nil {
+		s.log.Warn("no service answered a login", "error", err)
+		logins.WithLabelValues("unanswered").Inc()
+		s.end(now, ServiceUnavailable)
+		return
+	}
+	v, err := readVerdict(reply, s.node.settings.Load())
+	switch {
+	case err != nil:
+		s.log.Error("unusable answer from the service", "error", err)
+		logins.WithLabelValues("unusable").Inc()
+		if reply.Code == radius.CodeAccessAccept {
+			s.grant, s.accepted = v.grant, true
+		}
+		s.end(now, ServiceFault)
+	case !v.accept:
+		logins.WithLabelValues("refused").Inc()
+		s.log.Info("login refused", "user", s.user, "message", v.text)
+		s.chapStep(now, s.chap.Failure(now, v.text))
+	default:
+		logins.WithLabelValues("accepted").Inc()
+		s.grant, s.accepted = v.grant, true
+		s.requireMPPE = s.requireMPPE || v.grant.require
+		s.inner = v.grant.addr.As4()
+		s.chapStep(now, s.chap.Success(now, v.text))
+		s.network(now)
+	}
+}
+
+// readVerdict reads an answer. With an error and an Access-Accept, the grant holds
+// what is needed to tell accounting that nothing came of it.
+func readVerdict(p *radius.Packet, set *settings) (verdict, error) {
+	switch p.Code {
+	case radius.CodeAccessAccept:
+	case radius.CodeAccessReject:
+		_, text, ok := radius.GetMSCHAPError(p)
+		if !ok || text == "" {
+			text = noReason
+		}
+		return verdict{text: text}, nil
+	default: // Access-Challenge: MS-CHAPv2 has no place for one (RFC 2759)
+		return verdict{}, fmt.Errorf("%w: %v", errUnexpected, p.Code)
+	}
+	var v verdict
+	var err error
+	v.accept = true
+	v.grant, err = readGrant(p, set, true)
+	if err != nil {
+		return v, err
+	}
+	_, text, ok := radius.GetMSCHAP2Success(p)
+	if !ok {
+		return v, errNoProof
+	}
+	v.text = text
+	return v, nil
+}
+
+// readGrant reads an Access-Accept; strict says what is missing for a session.
+func readGrant(p *radius.Packet, set *settings, strict bool) (grant, error) {
+	g := grant{
+		user:    rfc2865.UserName_GetString(p),
+		session: time.Duration(rfc2865.SessionTimeout_Get(p)) * time.Second,
+		idle:    time.Duration(rfc2865.IdleTimeout_Get(p)) * time.Second,
+		interim: time.Duration(rfc2869.AcctInterimInterval_Get(p)) * time.Second,
+		filter:  rfc2865.FilterID_GetString(p),
+	}
+	if g.interim > 0 {
+		g.interim = max(g.interim, time.Minute) // RFC 2869 §5.16
+	}
+	if class, err := rfc2865.Class_Gets(p); err == nil {
+		g.class = class
+	}
+	ns := radius.GetNameServers(p)
+	g.dns, g.nbns = ns.DNS, ns.NBNS
+	policy, types := radius.GetMPPEPolicy(p)
+	g.require = policy == radius.EncryptionRequired
+	g.strengths = mppeBits(types)
+	var haveKeys bool
+	g.sendKey, g.recvKey, haveKeys = radius.MPPEKeys(p)
+	if a, ok := netip.AddrFromSlice(rfc2865.FramedIPAddress_Get(p)); ok {
+		g.addr = a.Unmap()
+	}
+	if !strict {
+		return g, nil
+	}
+	// 255.255.255.255 and .254 leave the choice to client or node (RFC 2865 §5.8);
+	// a node without state has none to make.
+	if !g.addr.Is4() || g.addr.IsUnspecified() || g.addr.IsLoopback() || g.addr.IsMulticast() || g.addr.As4()[0] >= 240 || g.addr == set.Inside {
+		return g, errNoAddress
+	}
+	require := set.MPPE.Require || g.require
+	switch {
+	case require && !haveKeys:
+		return g, errNoKeys
+	case require && g.strengths&set.strengths == 0:
+		return g, errServerTypes
+	case !haveKeys:
+		g.strengths = 0
+	}
+	return g, nil
+}
+
+// mppeBits turns MS-MPPE-Encryption-Types into CCP's bits. Absent, the node's
+// configuration alone decides.
+func mppeBits(t radius.EncryptionTypes) ppp.MPPEBits {
+	var b ppp.MPPEBits
+	if t&radius.Encryption128 != 0 {
+		b |= ppp.MPPE128
+	}
+	if t&radius.Encryption56 != 0 {
+		b |= ppp.MPPE56
+	}
+	if t&radius.Encryption40 != 0 {
+		b |= ppp.MPPE40
+	}
+	if b == 0 {
+		b = ppp.MPPE128 | ppp.MPPE56 | ppp.MPPE40
+	}
+	return b
+}
