@@ -1,0 +1,153 @@
+// Package node builds a whole node from its configuration: the RADIUS client over
+// the configured services, the TUN device and the PPTP access concentrator. It is
+// what postern-gateway runs, and what the lab runs beside a service in one process.
+//
+// It links no store, no directory and no policy: a captured node has nothing to
+// give away.
+package node
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"postern/internal/config"
+	"postern/internal/radius"
+	"postern/pptp"
+	"postern/pptp/tun"
+)
+
+// Options is what a configuration file does not say.
+type Options struct {
+	Log        *slog.Logger          // nil: none
+	Registerer prometheus.Registerer // nil: no metrics
+
+	// Local is a service in this process; it is asked instead of the configured ones.
+	Local radius.Handler
+
+	// Deps replaces parts of the network: Listen, ListenGRE and TUN, where they are
+	// set. The rest of it is ours.
+	Deps pptp.Deps
+}
+
+// Node is a node with all it is made of. Start, Stop and Wait work once.
+type Node struct {
+	*pptp.Node
+	opts Options
+	log  *slog.Logger
+
+	mu      sync.Mutex
+	client  *radius.Client
+	ended   bool
+	stop    chan struct{}  // closed by Stop
+	retired sync.WaitGroup // clients of former configurations; Stop waits
+}
+
+// New builds a node. The TUN device is opened, no port is.
+func New(cfg *config.Gateway, opts Options) (*Node, error) {
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	n := &Node{opts: opts, log: opts.Log, stop: make(chan struct{})}
+	var err error
+	if n.client, err = n.connect(cfg); err != nil {
+		return nil, err
+	}
+	deps := opts.Deps
+	deps.RADIUS, deps.Log, deps.Metrics = n.client, opts.Log, opts.Registerer
+	if deps.TUN == nil {
+		if deps.TUN, err = tun.Open(cfg.PPTP.Tun, cfg.PPTP.MTU, cfg.PPTP.Inside, cfg.PPTP.Routes); err != nil {
+			n.client.Close()
+			return nil, fmt.Errorf("open TUN device: %w", err)
+		}
+	}
+	if n.Node, err = pptp.New(cfg, deps); err != nil {
+		n.client.Close()
+		_ = deps.TUN.Close()
+		return nil, fmt.Errorf("build node: %w", err)
+	}
+	return n, nil
+}
+
+func (n *Node) connect(cfg *config.Gateway) (*radius.Client, error) {
+	c := radius.ClientConfig{
+		Name: string(cfg.Node), Timeout: cfg.Radius.Timeout, Retries: cfg.Radius.Retries, DeadTime: cfg.Radius.DeadTime,
+		Log: n.log, Metrics: n.opts.Registerer,
+	}
+	if n.opts.Local != nil {
+		c.Servers = []radius.Server{{Name: "local", Network: radius.InProcess.String(), Local: n.opts.Local}}
+	} else {
+		var err error
+		if c.Servers, c.AllowMSCHAPOverUDP, err = peers(cfg); err != nil {
+			return nil, err
+		}
+	}
+	client, err := radius.NewClient(c)
+	if err != nil {
+		return nil, fmt.Errorf("build RADIUS client: %w", err)
+	}
+	return client, nil
+}
+
+// Start opens the listener and runs the node until Stop. A node that did not start
+// is to be stopped, too.
+func (n *Node) Start() error { return n.Node.Start() }
+
+// Stop ends the node: sessions are closed, accounting is sent, then nothing of it is
+// left.
+func (n *Node) Stop() {
+	n.Node.Stop()
+	n.mu.Lock()
+	first := !n.ended
+	n.ended = true
+	n.mu.Unlock()
+	if first {
+		close(n.stop)
+	}
+	n.client.Close()
+	n.retired.Wait()
+}
+
+// Wait returns when the node has stopped, by itself or by Stop, with the first fatal
+// error. Nothing of it is left then.
+func (n *Node) Wait() error {
+	err := n.Node.Wait()
+	n.Stop()
+	return err
+}
+
+// Reload makes a new configuration count for calls that begin from now on, and reads
+// secrets and certificates again. After an error all is as before.
+func (n *Node) Reload(cfg *config.Gateway) error {
+	client, err := n.connect(cfg)
+	if err != nil {
+		return err
+	}
+	n.mu.Lock()
+	if n.ended {
+		n.mu.Unlock()
+		client.Close()
+		return errors.New("the node has ended")
+	}
+	old := n.client
+	n.client = client
+	// Logins under way have the old client in hand.
+	n.retired.Go(func() { // Stop waits
+		select {
+		case <-time.After(cfg.PPTP.Timers.Login):
+		case <-n.stop:
+		}
+		old.Close()
+	})
+	n.mu.Unlock()
+	n.SetRADIUS(client)
+	if restart := n.Node.Reload(cfg); len(restart) > 0 {
+		n.log.Warn("these keys count after a restart only", "keys", strings.Join(restart, ", "))
+	}
+	return nil
+}
