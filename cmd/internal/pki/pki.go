@@ -41,18 +41,18 @@ const (
 type Use uint8
 
 const (
-	NoUse  Use = iota
-	Server     // a service's listener
-	Client     // a node
+	UseNone   Use = iota
+	ForServer     // a service's listener
+	ForClient     // a node
 )
 
 func (u Use) String() string {
 	switch u {
-	case Server:
+	case ForServer:
 		return "server"
-	case Client:
+	case ForClient:
 		return "client"
-	case NoUse:
+	case UseNone:
 	}
 	return "none"
 }
@@ -111,7 +111,7 @@ func (a *Authority) create() error {
 // Hosts are DNS names and IP addresses that others call it by; the first DNS name is
 // how a service calls a node.
 func (a *Authority) Issue(name string, use Use, hosts ...string) (config.Identity, error) {
-	if !plain(name) || name == "ca" || len(hosts) == 0 || use == NoUse {
+	if !plain(name) || name == "ca" || len(hosts) == 0 || use == UseNone {
 		return config.Identity{}, fmt.Errorf("issue %s certificate %q for %q: want a plain name, a use and a host", use, name, hosts)
 	}
 	template := &x509.Certificate{
@@ -121,11 +121,11 @@ func (a *Authority) Issue(name string, use Use, hosts ...string) (config.Identit
 		KeyUsage:  x509.KeyUsageDigitalSignature,
 	}
 	switch use {
-	case Server:
+	case ForServer:
 		template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
-	case Client:
+	case ForClient:
 		template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
-	case NoUse:
+	case UseNone:
 	}
 	for _, h := range hosts {
 		if ip := net.ParseIP(h); ip != nil {

@@ -82,8 +82,8 @@ func shake(t *testing.T, server, client config.Identity, name string) (peer stri
 func TestMutualAuthentication(t *testing.T) {
 	now := time.Now()
 	a, other := authority(t, t.TempDir(), now), authority(t, t.TempDir(), now)
-	service := issue(t, a, "service1", Server, "localhost", "127.0.0.1", "::1")
-	node := issue(t, a, "gw1", Client, "gw1.example.org")
+	service := issue(t, a, "service1", ForServer, "localhost", "127.0.0.1", "::1")
+	node := issue(t, a, "gw1", ForClient, "gw1.example.org")
 	for _, name := range []string{"localhost", "127.0.0.1", "::1"} {
 		if peer, err := shake(t, service, node, name); err != nil || peer != "gw1.example.org" {
 			t.Errorf("%s: the service sees %q: %v", name, peer, err)
@@ -92,7 +92,7 @@ func TestMutualAuthentication(t *testing.T) {
 	if _, err := shake(t, service, node, "radius.example.org"); err == nil {
 		t.Error("a certificate for another name was taken")
 	}
-	if _, err := shake(t, service, issue(t, other, "gw1", Client, "gw1.example.org"), "localhost"); err == nil {
+	if _, err := shake(t, service, issue(t, other, "gw1", ForClient, "gw1.example.org"), "localhost"); err == nil {
 		t.Error("a node of another authority got in")
 	}
 	if _, err := shake(t, node, node, "gw1.example.org"); err == nil {
@@ -106,10 +106,10 @@ func TestMutualAuthentication(t *testing.T) {
 func TestKeysAreKeptAndPrivate(t *testing.T) {
 	dir, now := filepath.Join(t.TempDir(), "tls"), time.Now()
 	a := authority(t, dir, now)
-	id := issue(t, a, "gw1", Client, "gw1")
+	id := issue(t, a, "gw1", ForClient, "gw1")
 	ca, cert, key := read(t, id.CA), read(t, id.Cert), read(t, id.Key)
 
-	again := issue(t, authority(t, dir, now.Add(time.Hour)), "gw1", Client, "gw1")
+	again := issue(t, authority(t, dir, now.Add(time.Hour)), "gw1", ForClient, "gw1")
 	if read(t, again.CA) != ca || read(t, again.Cert) != cert || read(t, again.Key) != key {
 		t.Error("the second use made new ones")
 	}
@@ -134,14 +134,14 @@ func TestMadeAnewWhenItNoLongerServes(t *testing.T) {
 		use   Use
 		hosts []string
 	}{
-		"ends soon":     {now.Add(leafLife - renewBefore + time.Minute), Client, []string{"gw1"}},
-		"another host":  {now, Client, []string{"gw2"}},
-		"one host more": {now, Client, []string{"gw1", "192.0.2.1"}},
-		"another use":   {now, Server, []string{"gw1"}},
+		"ends soon":     {now.Add(leafLife - renewBefore + time.Minute), ForClient, []string{"gw1"}},
+		"another host":  {now, ForClient, []string{"gw2"}},
+		"one host more": {now, ForClient, []string{"gw1", "192.0.2.1"}},
+		"another use":   {now, ForServer, []string{"gw1"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			id := issue(t, authority(t, dir, now), "gw1", Client, "gw1")
+			id := issue(t, authority(t, dir, now), "gw1", ForClient, "gw1")
 			before := read(t, id.Cert)
 			issue(t, authority(t, dir, again.at), "gw1", again.use, again.hosts...)
 			if read(t, id.Cert) == before {
@@ -151,11 +151,11 @@ func TestMadeAnewWhenItNoLongerServes(t *testing.T) {
 	}
 	// A certificate of an authority that is gone.
 	dir := t.TempDir()
-	id := issue(t, authority(t, dir, now), "gw1", Client, "gw1")
+	id := issue(t, authority(t, dir, now), "gw1", ForClient, "gw1")
 	before := read(t, id.Cert)
 	os.Remove(filepath.Join(dir, "ca.pem"))
 	os.Remove(filepath.Join(dir, "ca.key"))
-	issue(t, authority(t, dir, now), "gw1", Client, "gw1")
+	issue(t, authority(t, dir, now), "gw1", ForClient, "gw1")
 	if read(t, id.Cert) == before {
 		t.Error("a certificate of a former authority was kept")
 	}
@@ -173,7 +173,7 @@ func TestHalfAnAuthorityIsNotReplaced(t *testing.T) {
 		}
 	}
 	dir := t.TempDir()
-	id := issue(t, authority(t, dir, time.Now()), "leaf", Server, "localhost")
+	id := issue(t, authority(t, dir, time.Now()), "leaf", ForServer, "localhost")
 	for from, to := range map[config.File]string{id.Cert: "ca.pem", id.Key: "ca.key"} {
 		if err := os.Rename(string(from), filepath.Join(dir, to)); err != nil {
 			t.Fatal(err)
@@ -191,8 +191,8 @@ func TestIssueRefusesBadArguments(t *testing.T) {
 		use   Use
 		hosts []string
 	}{
-		{"", Client, []string{"h"}}, {"../x", Client, []string{"h"}}, {".x", Client, []string{"h"}},
-		{"ca", Server, []string{"h"}}, {"x", Server, nil}, {"x", NoUse, []string{"h"}},
+		{"", ForClient, []string{"h"}}, {"../x", ForClient, []string{"h"}}, {".x", ForClient, []string{"h"}},
+		{"ca", ForServer, []string{"h"}}, {"x", ForServer, nil}, {"x", UseNone, []string{"h"}},
 	} {
 		if _, err := a.Issue(bad.name, bad.use, bad.hosts...); err == nil {
 			t.Errorf("issued %q for %v, use %v", bad.name, bad.hosts, bad.use)
