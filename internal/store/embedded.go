@@ -56,12 +56,15 @@ const (
 	lockWait = 3 * time.Second
 )
 
+// ErrInUse: the embedded store is for one process, and another one has its file.
+var ErrInUse = errors.New("another process has it")
+
 // OpenEmbedded opens or creates the file, 0600. A file that another process has
-// open is an error.
+// open is ErrInUse.
 func OpenEmbedded(c EmbeddedConfig) (Store, error) {
 	db, err := bbolt.Open(c.Path, 0o600, &bbolt.Options{Timeout: lockWait, FreelistType: bbolt.FreelistMapType})
 	if errors.Is(err, bolterrors.ErrTimeout) {
-		return nil, fmt.Errorf("open embedded store %s: another process has it", c.Path)
+		return nil, fmt.Errorf("open embedded store %s: %w", c.Path, ErrInUse)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open embedded store %s: %w", c.Path, err)
