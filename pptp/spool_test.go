@@ -1,0 +1,138 @@
+package pptp
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"layeh.com/radius/rfc2866"
+
+	"postern/internal/radius"
+)
+
+// clerk is an accounting service that can be away.
+type clerk struct {
+	mu   sync.Mutex
+	away bool
+	got  []string
+	late []uint32 // Acct-Delay-Time
+}
+
+func (c *clerk) Exchange(_ context.Context, p *radius.Packet) (*radius.Packet, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.away {
+		return nil, radius.ErrNoAnswer
+	}
+	c.got = append(c.got, rfc2866.AcctSessionID_GetString(p)+" "+rfc2866.AcctStatusType_Get(p).String())
+	c.late = append(c.late, uint32(rfc2866.AcctDelayTime_Get(p)))
+	return &radius.Packet{Code: radius.CodeAccountingResponse}, nil
+}
+
+func acctPacket(t *testing.T, session string, status rfc2866.AcctStatusType) *radius.Packet {
+	t.Helper()
+	p := &radius.Packet{Code: radius.CodeAccountingRequest}
+	if err := errors.Join(rfc2866.AcctSessionID_SetString(p, session), rfc2866.AcctStatusType_Set(p, status)); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func runSpool(t *testing.T, sp *spool, c *clerk) (stop func()) {
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for i := range spoolLanes {
+		wg.Go(func() { sp.send(ctx, i, func() radius.Exchanger { return c }) })
+	}
+	return func() { cancel(); wg.Wait() }
+}
+
+// Records outlive services that are away and the node itself, keep their order, and
+// say how old they are. An Interim that was overtaken is not sent.
+func TestSpoolKeepsUntilAnswered(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "spool")
+	synctest.Test(t, func(t *testing.T) {
+		c := &clerk{away: true}
+		var length atomic.Int64
+		sp, err := openSpool(dir, 100, slog.New(slog.DiscardHandler), &length)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop := runSpool(t, sp, c)
+		for _, status := range []rfc2866.AcctStatusType{acctStart, acctInterim, acctInterim, acctStop} {
+			sp.add("s1", status, acctPacket(t, "s1", status), time.Now())
+			synctest.Wait()
+		}
+		time.Sleep(90 * time.Second)
+		stop()
+		if n := length.Load(); n != 2 { // Start and Stop
+			t.Errorf("%d records wait", n)
+		}
+
+		// A new process takes over.
+		var length2 atomic.Int64
+		sp2, err := openSpool(dir, 100, slog.New(slog.DiscardHandler), &length2)
+		if err != nil || length2.Load() != 2 {
+			t.Fatalf("%v, %d records", err, length2.Load())
+		}
+		sp2.add("s1", acctOff, acctPacket(t, "s1", acctOff), time.Now())
+		stop = runSpool(t, sp2, c)
+		time.Sleep(10 * time.Second)
+		c.mu.Lock()
+		c.away = false
+		c.mu.Unlock()
+		sp2.drain(t.Context())
+		stop()
+		want := []string{"s1 Start", "s1 Stop", "s1 Accounting-Off"}
+		if len(c.got) != 3 || c.got[0] != want[0] || c.got[1] != want[1] || c.got[2] != want[2] {
+			t.Errorf("sent %q", c.got)
+		}
+		if len(c.late) == 3 && c.late[0] < 100 {
+			t.Errorf("Acct-Delay-Time %d after 100 s", c.late[0])
+		}
+		if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) != 0 {
+			t.Errorf("left in the spool: %q", left)
+		}
+	})
+}
+
+func TestSpoolSetsBrokenFilesAside(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "0000000000000001"+spoolSuffix), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var length atomic.Int64
+	if _, err := openSpool(dir, 100, slog.New(slog.DiscardHandler), &length); err != nil || length.Load() != 0 {
+		t.Fatalf("%v, %d records", err, length.Load())
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "*.bad")); len(left) != 1 {
+		t.Errorf("kept: %q", left)
+	}
+}
+
+// A full spool gives up Interims before Starts and Stops.
+func TestSpoolIsBounded(t *testing.T) {
+	var length atomic.Int64
+	sp, err := openSpool("", 10, slog.New(slog.DiscardHandler), &length)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sp.add("s", acctStart, acctPacket(t, "s", acctStart), time.Now())
+	for range 5 {
+		sp.add("s", acctStop, acctPacket(t, "s", acctStop), time.Now())
+	}
+	sp.add("s2", acctInterim, acctPacket(t, "s2", acctInterim), time.Now())
+	for range 100 {
+		sp.add("s", acctStop, acctPacket(t, "s", acctStop), time.Now())
+	}
+	if n := length.Load(); n > 10 {
+		t.Errorf("%d records", n)
+	}
+}
