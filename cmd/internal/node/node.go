@@ -7,6 +7,7 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -43,6 +44,7 @@ type Node struct {
 
 	mu      sync.Mutex
 	client  *radius.Client
+	started bool
 	ended   bool
 	stop    chan struct{}  // closed by Stop
 	retired sync.WaitGroup // clients of former configurations; Stop waits
@@ -96,16 +98,34 @@ func (n *Node) connect(cfg *config.Gateway) (*radius.Client, error) {
 
 // Start opens the listener and runs the node until Stop. A node that did not start
 // is to be stopped, too.
-func (n *Node) Start() error { return n.Node.Start() }
+func (n *Node) Start() error {
+	if err := n.Node.Start(); err != nil {
+		return err
+	}
+	n.mu.Lock()
+	n.started = true
+	n.mu.Unlock()
+	return nil
+}
+
+// Healthy is nil while the node takes calls.
+func (n *Node) Healthy(context.Context) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.ended || !n.started {
+		return errors.New("not serving")
+	}
+	return nil
+}
 
 // Stop ends the node: sessions are closed, accounting is sent, then nothing of it is
 // left.
 func (n *Node) Stop() {
-	n.Node.Stop()
 	n.mu.Lock()
 	first := !n.ended
-	n.ended = true
+	n.ended = true // from here on nobody changes n.client
 	n.mu.Unlock()
+	n.Node.Stop()
 	if first {
 		close(n.stop)
 	}
