@@ -210,6 +210,7 @@ var brokenServices = []struct {
     secret: hunter2
     secret_file: s
     allow_papp: true
+    strengths: [128, 64, 128]
   - name: c
     certificates: [gw]
 `, 1), []string{
@@ -218,8 +219,10 @@ var brokenServices = []struct {
 		`8:5: a second client "a"; a name of its own for each client`,
 		`11:16: 10.0.0.0/24 belongs to client "a" already; `,
 		`12:5: "secret" must not stand in this file; secret_file: NAME`,
-		`14:5: unknown key "allow_papp", did you mean "allow_pap"?; one of: allow_pap, certificates, name, networks, require_message_authenticator, secret_env, secret_file`,
-		`16:5: there is no RadSec listener; radius.radsec.listen`,
+		`14:5: unknown key "allow_papp", did you mean "allow_pap"?; one of: allow_mschap_over_udp, allow_pap, certificates, name, networks, require_message_authenticator, secret_env, secret_file, strengths`,
+		`15:22: 64 bits do not exist; one of: 128, 56, 40`,
+		`15:26: 128 bits a second time; `,
+		`17:5: there is no RadSec listener; radius.radsec.listen`,
 	}},
 	{"radsec without identity", strings.Replace(goodService, "auth_listen: :1812", "radsec: {listen: :2083}", 1), []string{
 		`5:19: a RadSec listener needs a TLS identity; ca_file, cert_file and key_file beside it`,

@@ -217,14 +217,19 @@ func (p *PPTP) check(at place) {
 	}
 }
 
-func (m *MPPE) check(at place) {
-	for i, bits := range m.Strengths {
+// checkStrengths is for structs with MPPE strengths.
+func checkStrengths(at place, strengths []int) {
+	for i, bits := range strengths {
 		if key := fmt.Sprintf("strengths[%d]", i); bits != 128 && bits != 56 && bits != 40 && !at.broken(key) {
 			at.bad(key, "one of: 128, 56, 40", "%d bits do not exist", bits)
-		} else if slices.Contains(m.Strengths[:i], bits) {
+		} else if slices.Contains(strengths[:i], bits) {
 			at.bad(key, "", "%d bits a second time", bits)
 		}
 	}
+}
+
+func (m *MPPE) check(at place) {
+	checkStrengths(at, m.Strengths)
 	if len(m.Strengths) == 0 && m.Require && !at.broken("strengths") {
 		at.bad("strengths", "at least one of: 128, 56, 40", "encryption is required but no strength allowed")
 	}

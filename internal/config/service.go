@@ -66,6 +66,12 @@ type NASClient struct {
 	RequireMessageAuthenticator bool `yaml:"require_message_authenticator" default:"true"`
 	// AllowPAP accepts passwords in User-Password from this client.
 	AllowPAP bool `yaml:"allow_pap" default:"false"`
+	// AllowMSCHAPOverUDP permits its logins over UDP from another host than the
+	// service's, where whoever records them can crack them.
+	AllowMSCHAPOverUDP bool `yaml:"allow_mschap_over_udp" default:"false"`
+	// Strengths of MPPE in bits that the client is allowed to agree to, of 128, 56
+	// and 40.
+	Strengths []int `yaml:"strengths" default:"128"`
 }
 
 // StoreConfig is where counters, tokens, sessions and leases are kept.
@@ -199,6 +205,7 @@ func (c *NASClient) check(at place) {
 	if len(c.Networks) == 0 && len(c.Certificates) == 0 && !at.broken("networks", "certificates") {
 		at.bad("networks", "networks with a secret, or certificates", "nothing to know the client by")
 	}
+	checkStrengths(at, c.Strengths)
 }
 
 func (s *StoreConfig) check(at place) {
