@@ -3,6 +3,7 @@
 package clientvm_test
 
 import (
+	"slices"
 	"testing"
 
 	"postern/integration/clientvm"
@@ -61,7 +62,8 @@ func TestAgainstPptpd(t *testing.T) {
 	t.Run("too little encryption", func(t *testing.T) {
 		d := dial
 		d.MPPE = clientvm.MPPE40
-		refused(t, guest, d, 10)
+		// 10 if the client's own LCP ends the link, 16 if pptpd hangs up first.
+		refused(t, guest, d, 10, 16)
 	})
 	t.Run("three addresses", func(t *testing.T) {
 		d := dial
@@ -94,15 +96,15 @@ func up(t *testing.T, vm *clientvm.VM, d clientvm.Dial) []clientvm.Link {
 	return links
 }
 
-func refused(t *testing.T, vm *clientvm.VM, d clientvm.Dial, status int) {
+func refused(t *testing.T, vm *clientvm.VM, d clientvm.Dial, status ...int) {
 	t.Helper()
 	links, err := vm.Dial(d)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, l := range links {
-		if l.Up || l.Status != status {
-			t.Errorf("client %d: up %v, pppd's exit status %d, want %d: %q", l.Client, l.Up, l.Status, status, l.Why)
+		if l.Up || !slices.Contains(status, l.Status) {
+			t.Errorf("client %d: up %v, pppd's exit status %d, want one of %d: %q", l.Client, l.Up, l.Status, status, l.Why)
 		}
 	}
 	hangUp(t, vm)
