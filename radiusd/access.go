@@ -1,0 +1,88 @@
+package radiusd
+
+import (
+	"context"
+
+	"layeh.com/radius/rfc2865"
+	"layeh.com/radius/rfc2866"
+
+	"postern/authz"
+	"postern/internal/radius"
+)
+
+// login has an Access-Request decided, and makes the answer.
+func (s *Server) login(ctx context.Context, t *ticket) (*radius.Packet, error) {
+	r, how := s.request(t)
+	res := s.decider.Decide(ctx, r)
+	clear(r.Password)
+	if res == nil {
+		res = &authz.Result{Verdict: authz.Silent, Reason: authz.InternalError}
+	}
+	verdict := res.Verdict
+	if verdict == authz.Accept && (r.Method == authz.MethodUnknown || r.Method == authz.MethodPAP && !r.AllowPAP) {
+		// No Decider of ours does that. Should one, this is the last place to notice.
+		s.log.Error("a login without an allowed proof was permitted, and is refused", "client", t.client.Name, "proof", how.String(), "decision", res.DecisionID)
+		res = &authz.Result{Reason: authz.MethodRefused}
+		verdict = authz.Reject
+	}
+	switch verdict {
+	case authz.Accept:
+		p, err := accept(t, r, res)
+		if err != nil {
+			s.log.Error("login permitted, but the answer cannot be made", "client", t.client.Name, "decision", res.DecisionID, "error", err)
+			s.metrics.login(how, authz.Silent, authz.InternalError)
+			return nil, dropUnencodable
+		}
+		s.metrics.login(how, verdict, res.Reason)
+		return p, nil
+	case authz.Silent:
+		s.metrics.login(how, verdict, res.Reason)
+		if s.quiet.now() {
+			s.log.Warn("logins are left without an answer", "reason", res.Reason.String(), "decision", res.DecisionID)
+		}
+		return nil, dropUndecided
+	case authz.Reject:
+	}
+	s.metrics.login(how, authz.Reject, res.Reason)
+	return reject(t.packet, res), nil
+}
+
+// request maps an Access-Request. What it proves itself with and we do not take, the
+// Decider sees as MethodUnknown, and refuses with an audit line like any other.
+func (s *Server) request(t *ticket) (*authz.Request, proof) {
+	p := t.packet
+	r := &authz.Request{
+		Now: t.taken, NAS: nas(t), User: rfc2865.UserName_GetString(p), Source: source(p),
+		SessionID: text(rfc2866.AcctSessionID_GetString(p)), Tunnel: tunnel(p), AllowPAP: t.client.AllowPAP,
+	}
+	name, version := radius.GetRASClient(p)
+	r.ClientName, r.ClientVersion = text(name), text(version)
+	how := proofOf(p)
+	switch how {
+	case proofPAP:
+		password, err := rfc2865.UserPassword_Lookup(p)
+		if err != nil {
+			how = proofNone
+			break
+		}
+		r.Method, r.Password = authz.MethodPAP, password
+	case proofMSCHAPv2:
+		challenge, m, ok := radius.GetMSCHAP2Response(p)
+		if !ok {
+			how = proofNone
+			break
+		}
+		if t.from.via == radius.UDP && !t.from.addr.Addr().IsLoopback() && !t.client.AllowMSCHAPOverUDP {
+			t.client.warned.Do(func() {
+				s.log.Warn("MS-CHAP over UDP from another host is refused: who reads it on the way recovers the password's hash; use RadSec, or allow it for this client explicitly",
+					"client", t.client.Name, "peer", t.from.addr.String())
+			})
+			how = proofMSCHAPOpen
+			break
+		}
+		r.Method = authz.MethodMSCHAPv2
+		r.MSCHAPv2 = authz.MSCHAPv2{Ident: m.Ident, Challenge: challenge, PeerChallenge: m.PeerChallenge, Response: m.NTResponse}
+	case proofNone, proofCHAP, proofMSCHAPv1, proofCPW, proofEAP, proofSeveral, proofMSCHAPOpen:
+	}
+	return r, how
+}
