@@ -1,0 +1,206 @@
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+)
+
+// plan is the lab's addresses: none may be in use on this host.
+type plan struct {
+	pool   netip.Prefix // clients and the node's own end
+	node   netip.Addr   // the node inside the tunnels
+	first  netip.Addr   // of the leased addresses
+	last   netip.Addr
+	inside netip.Prefix // the network behind the node
+	router netip.Addr   // the node there
+	host   netip.Addr   // the host behind the node
+}
+
+func newPlan(pool, inside netip.Prefix) plan {
+	at := func(p netip.Prefix, last byte) netip.Addr {
+		a := p.Addr().As4()
+		a[3] = last
+		return netip.AddrFrom4(a)
+	}
+	return plan{
+		pool: pool, node: at(pool, 1), first: at(pool, 10), last: at(pool, 250),
+		inside: inside, router: at(inside, 1), host: at(inside, 2),
+	}
+}
+
+// plans are tried in this order.
+var plans = []plan{
+	newPlan(netip.MustParsePrefix("10.80.0.0/24"), netip.MustParsePrefix("10.81.0.0/24")),
+	newPlan(netip.MustParsePrefix("10.180.80.0/24"), netip.MustParsePrefix("10.180.81.0/24")),
+	newPlan(netip.MustParsePrefix("172.30.180.0/24"), netip.MustParsePrefix("172.30.181.0/24")),
+	newPlan(netip.MustParsePrefix("192.168.180.0/24"), netip.MustParsePrefix("192.168.181.0/24")),
+}
+
+// choosePlan returns the first plan that no local route overlaps.
+func choosePlan() (plan, error) {
+	routes, err := netlink.RouteList(nil, netlink.FAMILY_V4)
+	if err != nil {
+		return plan{}, fmt.Errorf("list routes: %w", err)
+	}
+	var used []netip.Prefix
+	for _, r := range routes {
+		if r.Dst == nil {
+			continue
+		}
+		if a, ok := netip.AddrFromSlice(r.Dst.IP); ok {
+			if ones, _ := r.Dst.Mask.Size(); ones > 0 {
+				used = append(used, netip.PrefixFrom(a.Unmap(), ones))
+			}
+		}
+	}
+	free := func(p netip.Prefix) bool {
+		for _, u := range used {
+			if u.Overlaps(p) {
+				return false
+			}
+		}
+		return true
+	}
+	for _, p := range plans {
+		if free(p.pool) && free(p.inside) {
+			return p, nil
+		}
+	}
+	return plan{}, errors.New("every network the lab would use is in use on this host already")
+}
+
+const (
+	netnsPrefix = "postern-lab-"
+	netnsDir    = "/run/netns"
+	forwarding  = "/proc/sys/net/ipv4/ip_forward"
+)
+
+// network is a namespace with the host behind the node, joined to ours by a pair
+// of virtual Ethernet devices.
+type network struct {
+	name    string // of the namespace, for `ip netns exec`
+	forward []byte // what ip_forward was, if we changed it
+}
+
+// openNetwork makes it, and clears away what a killed lab left.
+func openNetwork(p plan) (_ *network, err error) {
+	sweepStale()
+	pid := os.Getpid()
+	n := &network{name: netnsPrefix + strconv.Itoa(pid)}
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("the lab's network: %w", err)
+			n.close()
+		}
+	}()
+	ns, err := newNamed(n.name)
+	if err != nil {
+		return nil, err
+	}
+	defer ns.Close()
+	outer, inner := fmt.Sprintf("pl%d", pid), "eth0"
+	if err := netlink.LinkAdd(&netlink.Veth{
+		LinkAttrs: netlink.LinkAttrs{Name: outer}, PeerName: inner, PeerNamespace: netlink.NsFd(ns),
+	}); err != nil {
+		return nil, err
+	}
+	if err := setUp(&netlink.Handle{}, outer, netip.PrefixFrom(p.router, p.inside.Bits())); err != nil {
+		return nil, err
+	}
+	if err := loopbackUp(&netlink.Handle{}); err != nil { // a fresh namespace has it down
+		return nil, err
+	}
+	h, err := netlink.NewHandleAt(ns)
+	if err != nil {
+		return nil, err
+	}
+	defer h.Close()
+	if err := loopbackUp(h); err != nil {
+		return nil, err
+	}
+	if err := setUp(h, inner, netip.PrefixFrom(p.host, p.inside.Bits())); err != nil {
+		return nil, err
+	}
+	pool := net.IPNet{IP: p.pool.Addr().AsSlice(), Mask: net.CIDRMask(p.pool.Bits(), 32)}
+	if err := h.RouteAdd(&netlink.Route{Dst: &pool, Gw: p.router.AsSlice()}); err != nil {
+		return nil, err
+	}
+	return n, n.enableForwarding()
+}
+
+// newNamed makes a namespace under /run/netns without leaving our own.
+func newNamed(name string) (netns.NsHandle, error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	ours, err := netns.Get()
+	if err != nil {
+		return netns.None(), err
+	}
+	defer ours.Close()
+	ns, err := netns.NewNamed(name)
+	return ns, errors.Join(err, netns.Set(ours))
+}
+
+func loopbackUp(h *netlink.Handle) error {
+	lo, err := h.LinkByName("lo")
+	if err != nil {
+		return err
+	}
+	return h.LinkSetUp(lo)
+}
+
+func setUp(h *netlink.Handle, name string, addr netip.Prefix) error {
+	l, err := h.LinkByName(name)
+	if err != nil {
+		return err
+	}
+	a := &netlink.Addr{IPNet: &net.IPNet{IP: addr.Addr().AsSlice(), Mask: net.CIDRMask(addr.Bits(), 32)}}
+	return errors.Join(h.AddrAdd(l, a), h.LinkSetUp(l))
+}
+
+// enableForwarding lets the kernel route between the tunnels and the inside.
+func (n *network) enableForwarding() error {
+	was, err := os.ReadFile(forwarding)
+	if err != nil {
+		return err
+	}
+	if strings.TrimSpace(string(was)) == "1" {
+		return nil
+	}
+	n.forward = was
+	return os.WriteFile(forwarding, []byte("1\n"), 0)
+}
+
+// close leaves the host as it was. The veth pair goes with the namespace.
+func (n *network) close() {
+	_ = netns.DeleteNamed(n.name)
+	if l, err := netlink.LinkByName(fmt.Sprintf("pl%d", os.Getpid())); err == nil {
+		_ = netlink.LinkDel(l)
+	}
+	if n.forward != nil {
+		_ = os.WriteFile(forwarding, n.forward, 0)
+	}
+}
+
+// sweepStale removes namespaces of labs that were killed.
+func sweepStale() {
+	names, _ := filepath.Glob(filepath.Join(netnsDir, netnsPrefix+"*"))
+	for _, f := range names {
+		name := filepath.Base(f)
+		pid, err := strconv.Atoi(strings.TrimPrefix(name, netnsPrefix))
+		if err == nil && syscall.Kill(pid, 0) == syscall.ESRCH {
+			_ = netns.DeleteNamed(name)
+		}
+	}
+}

@@ -1,0 +1,320 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/template"
+	"time"
+
+	"postern/authz/directory"
+	"postern/authz/mfa"
+	"postern/cmd/internal/pki"
+	"postern/internal/seal"
+)
+
+// The lab's people. victim is there to be attacked in the tour.
+const (
+	userName    = "alice"
+	userMachine = "scanner"
+	userVictim  = "victim"
+
+	groupPeople   = "lab-people"
+	groupMachines = "lab-machines"
+)
+
+// refusedSource is the address the lab's policy turns away.
+var refusedSource = netip.MustParseAddr("127.0.0.66")
+
+// secrets is what the lab makes up on first use, and what a client needs to know.
+type secrets struct {
+	Password        string `json:"password"`
+	MachinePassword string `json:"machine_password"`
+	VictimPassword  string `json:"victim_password"`
+	RadiusSecret    string `json:"radius_secret"`
+	TOTPURL         string `json:"totp_url"`
+	LastStep        int64  `json:"last_step"`
+}
+
+// lastStep is the one-time-code step that the tour used last.
+func (s *state) lastStep() int64 { return s.secrets.LastStep }
+
+func (s *state) setLastStep(step int64) {
+	s.secrets.LastStep = step
+	_ = s.save() // at worst the next tour's first code is a replay
+}
+
+// state is the lab's directory.
+type state struct {
+	dir     string
+	secrets secrets
+	fresh   bool // this start has made it
+}
+
+func (s *state) path(elem ...string) string {
+	return filepath.Join(append([]string{s.dir}, elem...)...)
+}
+
+// openState reads the directory, or makes it.
+func openState(dir string) (*state, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	s := &state{dir: dir}
+	for _, d := range []string{"", "secrets", "tls", "spool"} {
+		if err := os.MkdirAll(s.path(d), 0o700); err != nil {
+			return nil, err
+		}
+	}
+	b, err := os.ReadFile(s.path("secrets", "lab.json"))
+	switch {
+	case err == nil:
+		return s, errors.Join(json.Unmarshal(b, &s.secrets), s.certificates())
+	case errors.Is(err, fs.ErrNotExist):
+		s.fresh = true
+		return s, errors.Join(s.make(), s.certificates())
+	}
+	return nil, err
+}
+
+// make fills an empty directory. lab.json comes last: a start that was cut short
+// begins again.
+func (s *state) make() error {
+	s.secrets = secrets{
+		Password: rand.Text()[:16], MachinePassword: rand.Text()[:16], VictimPassword: rand.Text()[:16], RadiusSecret: rand.Text(),
+	}
+	ring, err := seal.ReadFile(s.path("secrets", "keys"))
+	if errors.Is(err, fs.ErrNotExist) {
+		ring, err = seal.CreateFile(s.path("secrets", "keys"))
+	}
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(s.path("secrets", "radius"), []byte(s.secrets.RadiusSecret+"\n"), 0o600); err != nil {
+		return err
+	}
+	if err := os.Remove(s.path("users")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	users := &directory.Users{Path: s.path("users"), Ring: ring}
+	if err := errors.Join(
+		users.Add(directory.User{Name: userName, Groups: []string{groupPeople}}, s.secrets.Password),
+		users.Add(directory.User{Name: userVictim, Groups: []string{groupPeople}}, s.secrets.VictimPassword),
+		users.Add(directory.User{Name: userMachine, Groups: []string{groupMachines}}, s.secrets.MachinePassword),
+	); err != nil {
+		return err
+	}
+	return s.save()
+}
+
+func (s *state) save() error {
+	b, err := json.MarshalIndent(&s.secrets, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(s.path("secrets", "lab.json"), append(b, '\n'), 0o600)
+}
+
+// certificates makes a certification authority and an identity each for node and
+// service, for the RadSec connection between them; those near their end anew.
+func (s *state) certificates() error {
+	ca, err := pki.Open(s.path("tls"))
+	if err != nil {
+		return err
+	}
+	_, errNode := ca.Issue("node", pki.ForClient, nodeCertName)
+	_, errService := ca.Issue("service", pki.ForServer, "service.postern.lab", "127.0.0.1")
+	return errors.Join(errNode, errService)
+}
+
+// nodeCertName is how the service knows the node.
+const nodeCertName = "node.postern.lab"
+
+// enroll gives alice a token, unless the store has the one we know. Another Redis,
+// or a flushed one, has not.
+func (s *state) enroll(ctx context.Context, v *mfa.Verifier) error {
+	tokens, err := v.Tokens(ctx, userName)
+	if err != nil {
+		return err
+	}
+	if s.secrets.TOTPURL != "" && len(tokens) == 1 {
+		return nil
+	}
+	if err := v.Reset(ctx, userName); err != nil {
+		return err
+	}
+	e, err := v.Enroll(ctx, time.Now(), userName, "lab")
+	if err != nil {
+		return err
+	}
+	s.secrets.TOTPURL, s.secrets.LastStep = e.URL, 0
+	return s.save()
+}
+
+// files are the lab's configuration, written anew at every start; they are the
+// same that postern-gateway and postern-radiusd read.
+type files struct {
+	Plan      plan
+	Listen    netip.AddrPort
+	Radius    netip.AddrPort // invalid: no RADIUS/UDP
+	RadSec    netip.AddrPort
+	Redis     string
+	NoLockout bool
+
+	First, Last, Inside, Node, Pool, Host, Refused string
+	RadiusAcct                                     netip.AddrPort
+	People, Machines                               string
+}
+
+// write writes the three files.
+func (s *state) write(f files) error {
+	f.First, f.Last, f.Inside, f.Node = f.Plan.first.String(), f.Plan.last.String(), f.Plan.inside.String(), f.Plan.node.String()
+	f.Pool, f.Host, f.Refused = f.Plan.pool.String(), f.Plan.host.String(), refusedSource.String()
+	f.People, f.Machines = groupPeople, groupMachines
+	if f.Radius.IsValid() {
+		f.RadiusAcct = netip.AddrPortFrom(f.Radius.Addr(), f.Radius.Port()+1)
+	}
+	for name, text := range map[string]string{"gateway.yaml": gatewayYAML, "radiusd.yaml": radiusdYAML, "policy.yaml": policyYAML} {
+		var b bytes.Buffer
+		if err := template.Must(template.New(name).Parse(text)).Execute(&b, f); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		if err := os.WriteFile(s.path(name), b.Bytes(), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const gatewayYAML = `# The lab's node. Written anew at every start.
+node: lab-node
+pptp:
+  listen: {{.Listen}}
+  inside: {{.Node}}
+  tun: postern-lab
+  routes: [{{.Pool}}]
+  limits: {per_source_rate: 6000} # many clients of a lab share an address
+radius:
+  servers:
+    - {name: lab-service, transport: radsec, address: "{{.RadSec}}"}
+  timeout: 1s
+  retries: 2
+tls:
+  ca_file: tls/ca.pem
+  cert_file: tls/node.pem
+  key_file: tls/node.key
+spool: {dir: spool}
+log: {level: info, format: text}
+`
+
+const radiusdYAML = `# The lab's service. Written anew at every start.
+node: lab-service
+radius:
+{{- if .Radius.IsValid}}
+  auth_listen: {{.Radius}}
+  acct_listen: {{.RadiusAcct}}
+{{- end}}
+  radsec:
+    listen: {{.RadSec}}
+    ca_file: tls/ca.pem
+    cert_file: tls/service.pem
+    key_file: tls/service.key
+clients:
+  - name: lab-node
+    certificates: [node.postern.lab]
+{{- if .Radius.IsValid}}
+  - name: loopback # other NAS, by RADIUS/UDP
+    networks: [127.0.0.0/8]
+    secret_file: secrets/radius
+    allow_pap: true
+{{- end}}
+store:
+{{- if .Redis}}
+  kind: redis
+  urls: ["{{.Redis}}"]
+{{- else}}
+  kind: embedded
+  path: store.db
+{{- end}}
+key_ring_file: secrets/keys
+users_file: users
+policy_file: policy.yaml
+lockout:
+  disabled: {{.NoLockout}}
+audit: {file: audit.json}
+log: {level: info, format: text}
+`
+
+const policyYAML = `# The lab's policy: the first rule that matches decides.
+version: 1
+
+lists:
+  refused: [{{.Refused}}]
+
+pools:
+  lab: [{{.First}}-{{.Last}}]
+
+rules:
+  - id: refused-networks
+    description: A network that nobody may dial in from.
+    when: {source: refused}
+    then: deny
+    message: Your network is not allowed here.
+
+  - id: machines
+    description: Scanners cannot type a code.
+    when: {group: {{.Machines}}}
+    then:
+      permit: {code: none, pool: lab, dns: [{{.Host}}], interim: 1m}
+
+  - id: people
+    description: People need a one-time code.
+    when: {group: {{.People}}}
+    then:
+      permit: {code: required, pool: lab, dns: [{{.Host}}], session_timeout: 8h, idle_timeout: 1h, interim: 1m}
+
+tests:
+  - name: nobody from a refused network
+    user: alice
+    groups: [{{.People}}]
+    source: {{.Refused}}
+    expect: {verdict: deny, rule: refused-networks}
+  - name: people need a code
+    user: alice
+    groups: [{{.People}}]
+    source: 127.0.0.2
+    expect: {verdict: permit, rule: people, code: required, pool: lab}
+  - name: machines need none
+    user: scanner
+    groups: [{{.Machines}}]
+    source: 127.0.0.2
+    expect: {verdict: permit, rule: machines, code: none}
+  - name: strangers stay out
+    user: mallory
+    groups: []
+    source: 127.0.0.2
+    expect: {verdict: deny, rule: none}
+`
+
+// writeEnv writes lab.env for scripts, whole or not at all.
+func (s *state) writeEnv(values [][2]string) error {
+	var b strings.Builder
+	b.WriteString("# How to reach the lab; for a shell's `.` and for scripts.\n")
+	for _, v := range values {
+		fmt.Fprintf(&b, "POSTERN_%s='%s'\n", v[0], strings.ReplaceAll(v[1], "'", `'\''`))
+	}
+	tmp := s.path("lab.env.tmp")
+	if err := os.WriteFile(tmp, []byte(b.String()), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(tmp, s.path("lab.env"))
+}

@@ -1,0 +1,119 @@
+package service
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+
+	"postern/authz/directory"
+	"postern/authz/lockout"
+	"postern/authz/mfa"
+	"postern/authz/pool"
+	"postern/authz/session"
+	"postern/internal/config"
+	"postern/internal/seal"
+	"postern/internal/store"
+	"postern/policy"
+)
+
+// OpenRing reads the key ring. With create it is made if there is none, which only
+// somebody may ask for who starts from nothing: under a new ring no secret of an old
+// one opens.
+func OpenRing(cfg *config.Service, create bool) (*seal.Ring, error) {
+	ring, err := seal.ReadFile(string(cfg.KeyRing))
+	if !errors.Is(err, fs.ErrNotExist) {
+		return ring, err
+	}
+	if create {
+		return seal.CreateFile(string(cfg.KeyRing))
+	}
+	return nil, fmt.Errorf("%w (`postern keyring create` makes one)", err)
+}
+
+// OpenDirectory reads the files with accounts.
+func OpenDirectory(cfg *config.Service, ring *seal.Ring, log *slog.Logger) (*directory.File, error) {
+	return directory.OpenFile(directory.FileConfig{
+		Users: string(cfg.Users), ChapSecrets: string(cfg.ChapSecrets), Server: cfg.ChapSecretsServer, Ring: ring, Log: log,
+	})
+}
+
+// LoadPolicy reads the policy; its tests must pass, and its pools must have no
+// address that is routed elsewhere.
+func LoadPolicy(cfg *config.Service, local []netip.Prefix) (*policy.Policy, error) {
+	src, err := os.ReadFile(string(cfg.Policy))
+	if err != nil {
+		return nil, fmt.Errorf("read policy: %w", err)
+	}
+	p, err := policy.Load(string(cfg.Policy), src, policy.Tested())
+	if err != nil {
+		return nil, err
+	}
+	if err := apart(p, local); err != nil {
+		return nil, fmt.Errorf("policy %s: %w", cfg.Policy, err)
+	}
+	return p, nil
+}
+
+// apart refuses pools that overlap networks this host is in: their addresses would
+// be two things at once. A network that is larger than ours is routed more exactly
+// by it and not looked at here.
+func apart(p *policy.Policy, local []netip.Prefix) error {
+	var errs []error
+	for name, q := range p.Pools() {
+		spec := pool.Spec{Name: name}
+		for _, r := range q.Ranges {
+			spec.Include = append(spec.Include, r.String())
+		}
+		pools, err := pool.New([]pool.Spec{spec})
+		if err == nil {
+			err = pools.Overlap(local)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// localNetworks are the networks this host has an address in.
+func localNetworks() []netip.Prefix {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil
+	}
+	var all []netip.Prefix
+	for _, a := range addrs {
+		p, err := netip.ParsePrefix(a.String())
+		if err == nil && p.Addr().Is4() && !p.Addr().IsLoopback() {
+			all = append(all, p.Masked())
+		}
+	}
+	return all
+}
+
+// NewShield makes the lockout shield.
+func NewShield(cfg *config.Service) *lockout.Shield {
+	limit := func(t config.Threshold) lockout.Limit {
+		return lockout.Limit{Failures: t.Failures, Window: t.Window, Lock: t.Lock, MaxLock: t.MaxLock}
+	}
+	l := cfg.Lockout
+	return lockout.New(lockout.Config{
+		Disabled: l.Disabled, User: limit(l.User), Pair: limit(l.Pair), Source: limit(l.Source), Codes: limit(l.Code), Good: l.GoodFor,
+	})
+}
+
+// NewVerifier makes the second factor.
+func NewVerifier(cfg *config.Service, st store.Store, ring *seal.Ring) *mfa.Verifier {
+	drift := cfg.MFA.Window
+	if drift == 0 {
+		drift = -1 // there 0 is the default, and none is negative
+	}
+	return mfa.New(st, ring, mfa.Config{Issuer: cfg.MFA.Issuer, Digits: cfg.MFA.Digits, Drift: drift})
+}
+
+// NewSessions makes the registry of sessions.
+func NewSessions(cfg *config.Service, st store.Store) *session.Registry {
+	return session.New(st, session.Config{Pending: cfg.Session.Start, Interim: cfg.Session.Interim})
+}

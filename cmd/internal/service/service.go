@@ -1,0 +1,291 @@
+// Package service builds a whole service from its configuration: key ring, store,
+// directory, second factor, lockout shield, sessions, policy and pools, audit log,
+// and the RADIUS server in front of them. It is what postern-radiusd runs, and what
+// the lab runs beside a node in one process.
+//
+// The constructors of the parts are exported as well: the operator's tool works on
+// the same state without a server.
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"postern/authz"
+	"postern/authz/directory"
+	"postern/authz/mfa"
+	"postern/authz/session"
+	"postern/internal/config"
+	"postern/internal/radius"
+	"postern/internal/store"
+	"postern/radiusd"
+)
+
+// sweepEvery is how often sessions that fell silent are written down as ended. They
+// count as ended by themselves; this is for the history and for the next lease.
+const sweepEvery = 15 * time.Second
+
+// Options is what a configuration file does not say.
+type Options struct {
+	Log        *slog.Logger          // nil: none
+	Registerer prometheus.Registerer // nil: no metrics
+
+	NoLockout     bool        // count and refuse nothing, for conformance tools
+	CreateKeyRing bool        // make the key ring if there is none
+	Audit         io.Writer   // nil: as configured
+	Store         store.Store // nil: as configured; the Service closes it
+	// Local are networks that pools must not overlap; nil: those this host is in.
+	Local []netip.Prefix
+}
+
+// Service is a service with all it is made of. Start, Stop and Wait work once.
+type Service struct {
+	log   *slog.Logger
+	local []netip.Prefix
+	cfg   *config.Service // of the start; a reload does not change it
+
+	store     store.Store
+	directory *directory.File
+	verifier  *mfa.Verifier
+	sessions  *session.Registry
+	audit     *auditFile // nil: elsewhere
+	decider   *authz.Decider
+	server    *radiusd.Server
+
+	ctx    context.Context // ends with Stop
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // the sweeper; Stop waits
+	once   sync.Once      // Stop
+	done   chan struct{}  // closed when nothing is left
+	reload sync.Mutex
+}
+
+// New builds a service. The store is opened, no port is.
+func New(cfg *config.Service, opts Options) (_ *Service, err error) {
+	s := &Service{log: opts.Log, local: opts.Local, cfg: cfg, store: opts.Store, done: make(chan struct{})}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.local == nil {
+		s.local = localNetworks()
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	defer func() {
+		if err != nil {
+			s.cancel()
+			err = errors.Join(err, s.close())
+		}
+	}()
+	if opts.NoLockout {
+		open := *cfg
+		open.Lockout.Disabled = true
+		cfg = &open
+	}
+	if cfg.Lockout.Disabled {
+		s.log.Warn("lockout is disabled: passwords can be guessed without limit")
+	}
+
+	ring, err := OpenRing(cfg, opts.CreateKeyRing)
+	if err != nil {
+		return nil, err
+	}
+	if s.directory, err = OpenDirectory(cfg, ring, s.log); err != nil {
+		return nil, err
+	}
+	p, err := LoadPolicy(cfg, s.local)
+	if err != nil {
+		return nil, err
+	}
+	sc, err := serverConfig(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if s.store == nil {
+		if s.store, err = OpenStore(cfg); err != nil {
+			return nil, err
+		}
+	}
+	w := opts.Audit
+	if w == nil {
+		if s.audit, err = openAudit(string(cfg.Audit.File), s.log, opts.Registerer); err != nil {
+			return nil, err
+		}
+		w = s.audit
+	}
+	s.verifier, s.sessions = NewVerifier(cfg, s.store, ring), NewSessions(cfg, s.store)
+	s.decider, err = authz.New(authz.Config{
+		Directory: s.directory, Store: s.store, Shield: NewShield(cfg), MFA: s.verifier, Sessions: s.sessions,
+		Policy: p, Audit: authz.NewAudit(w), Separator: byte(cfg.MFA.Separator),
+	})
+	if err != nil {
+		return nil, err
+	}
+	if opts.Registerer != nil {
+		if err := opts.Registerer.Register(&poolUsage{s}); err != nil {
+			return nil, fmt.Errorf("register metrics: %w", err)
+		}
+	}
+	s.server, err = radiusd.New(sc, s.decider, authz.NewBookkeeper(s.sessions, s.log), s.log, opts.Registerer)
+	if err != nil {
+		return nil, err
+	}
+	s.log.Info("policy in force", "file", string(cfg.Policy), "version", p.Version())
+	return s, nil
+}
+
+// Check reads everything a configuration points to, as New does, and opens neither
+// store nor port. The error holds every mistake.
+func Check(cfg *config.Service) error {
+	ring, err := OpenRing(cfg, false)
+	errs := []error{err}
+	if err == nil { // without it no line of the users file can be read
+		_, err = OpenDirectory(cfg, ring, nil)
+		errs = append(errs, err)
+	}
+	_, err = LoadPolicy(cfg, localNetworks())
+	errs = append(errs, err)
+	_, err = serverConfig(cfg)
+	errs = append(errs, err)
+	if cfg.Store.Kind == config.StoreRedis {
+		_, err = redisConfig(&cfg.Store)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// Start opens the ports and runs the service until Stop. One that did not start is
+// to be stopped, too.
+func (s *Service) Start() error {
+	if err := s.server.Start(); err != nil {
+		return err
+	}
+	s.wg.Go(s.sweep) // Stop waits
+	return nil
+}
+
+// sweep ends sessions that fell silent.
+func (s *Service) sweep() {
+	t := time.NewTicker(sweepEvery)
+	defer t.Stop()
+	away := false
+	for {
+		select {
+		case <-t.C:
+		case <-s.ctx.Done():
+			return
+		}
+		n, err := s.sessions.Sweep(s.ctx)
+		switch {
+		case s.ctx.Err() != nil:
+			return
+		case err != nil && !away: // once, not each time
+			s.log.Warn("silent sessions are not ended", "error", err)
+		case n > 0:
+			s.log.Info("silent sessions ended", "sessions", n)
+		}
+		away = err != nil
+	}
+}
+
+// Handler answers RADIUS requests of nodes in this process.
+func (s *Service) Handler() radius.Handler { return s.server }
+
+// Store is the service's store, for who shares the process.
+func (s *Service) Store() store.Store { return s.store }
+
+// MFA is the service's second factor, for who shares the process.
+func (s *Service) MFA() *mfa.Verifier { return s.verifier }
+
+// Sessions is the service's registry of sessions, for who shares the process.
+func (s *Service) Sessions() *session.Registry { return s.sessions }
+
+// Healthy is nil while logins can be judged: the store answers.
+func (s *Service) Healthy(ctx context.Context) error {
+	if s.ctx.Err() != nil {
+		return errors.New("not serving")
+	}
+	return s.store.Do(ctx, store.Seq{&store.Time{}})
+}
+
+// Stop ends the service: what was asked is answered, then nothing of it is left.
+func (s *Service) Stop() {
+	s.once.Do(func() {
+		s.server.Stop()
+		_ = s.server.Wait() // Wait returns what it says
+		s.cancel()
+		s.wg.Wait()
+		if err := s.close(); err != nil {
+			s.log.Error("service not closed cleanly", "error", err)
+		}
+		close(s.done)
+	})
+	<-s.done
+}
+
+// close lets go of store and audit log.
+func (s *Service) close() error {
+	var errs []error
+	if s.store != nil {
+		errs = append(errs, s.store.Close())
+	}
+	if s.audit != nil {
+		errs = append(errs, s.audit.close())
+	}
+	return errors.Join(errs...)
+}
+
+// Wait returns when the service has ended, by itself or by Stop, with the first
+// fatal error. Nothing of it is left then.
+func (s *Service) Wait() error {
+	err := s.server.Wait()
+	s.Stop()
+	return err
+}
+
+// Reload reads again: policy, accounts, clients with their secrets, certificates; the
+// audit file is opened anew. Each of them stays as it was if its new state is broken;
+// the error says which.
+func (s *Service) Reload(cfg *config.Service) error {
+	s.reload.Lock()
+	defer s.reload.Unlock()
+	var errs []error
+	p, err := LoadPolicy(cfg, s.local)
+	if err == nil {
+		before, _ := s.decider.Policy()
+		if err = s.decider.SetPolicy(p); err == nil && before.Version() != p.Version() {
+			s.log.Info("policy in force", "file", string(cfg.Policy), "version", p.Version(), "before", before.Version())
+		}
+	}
+	errs = append(errs, err, s.directory.Reload())
+	if sc, err := serverConfig(s.reloadable(cfg)); err != nil {
+		errs = append(errs, err)
+	} else {
+		errs = append(errs, s.server.Reload(sc))
+	}
+	if s.audit != nil {
+		errs = append(errs, s.audit.reopen())
+	}
+	if keys := needRestart(s.cfg, cfg); keys != "" {
+		s.log.Warn("these keys count after a restart only", "keys", keys)
+	}
+	return errors.Join(errs...)
+}
+
+// reloadable is cfg with what a running server cannot change as it was at its start.
+func (s *Service) reloadable(cfg *config.Service) *config.Service {
+	r, was := *cfg, s.cfg.Radius
+	r.Radius.Auth, r.Radius.Acct, r.Radius.Workers, r.Radius.Queue = was.Auth, was.Acct, was.Workers, was.Queue
+	r.Radius.RadSec.Listen = was.RadSec.Listen
+	if !r.Radius.RadSec.Identity.Set() {
+		r.Radius.RadSec.Identity = was.RadSec.Identity // taken away together with the listener
+	}
+	return &r
+}

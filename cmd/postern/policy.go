@@ -1,0 +1,129 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"postern/policy"
+)
+
+func policyCommand(c *cli) *cobra.Command {
+	return group("policy", "Policies", policyCheck(c), policyTest(c))
+}
+
+// policyFile is the argument, else what the service uses.
+func (c *cli) policyFile(args []string) (string, error) {
+	if len(args) == 1 {
+		return args[0], nil
+	}
+	cfg, err := c.load()
+	if err != nil {
+		return "", err
+	}
+	return string(cfg.Policy), nil
+}
+
+// mistakeJSON is a mistake as programs see it.
+type mistakeJSON struct {
+	File     string `json:"file"`
+	Line     int    `json:"line"`
+	Column   int    `json:"column"`
+	Message  string `json:"message"`
+	Expected string `json:"expected,omitempty"`
+}
+
+func mistake(e *policy.Error) mistakeJSON {
+	return mistakeJSON{e.File, e.Line, e.Column, e.Message, e.Expected}
+}
+
+func (c *cli) loadPolicy(args []string) (name string, p *policy.Policy, err error) {
+	if name, err = c.policyFile(args); err != nil {
+		return "", nil, err
+	}
+	src, err := os.ReadFile(name)
+	if err != nil {
+		return "", nil, fmt.Errorf("read policy: %w", err)
+	}
+	p, err = policy.Load(name, src)
+	return name, p, err
+}
+
+func policyCheck(c *cli) *cobra.Command {
+	return &cobra.Command{
+		Use:   "check [FILE]",
+		Short: "Read a policy and print every mistake",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			name, p, err := c.loadPolicy(args)
+			var wrong policy.Errors
+			switch {
+			case errors.As(err, &wrong) && c.output == "json":
+				list := make([]mistakeJSON, len(wrong))
+				for i, e := range wrong {
+					list[i] = mistake(e)
+				}
+				if err := c.show(map[string]any{"file": args, "ok": false, "mistakes": list}, nil); err != nil {
+					return err
+				}
+				return fmt.Errorf("%d mistakes", len(wrong))
+			case err != nil:
+				return err
+			}
+			return c.say(map[string]any{"file": name, "ok": true, "version": p.Version()}, "%s is a policy, version %s", name, p.Version())
+		},
+	}
+}
+
+func policyTest(c *cli) *cobra.Command {
+	type row struct {
+		Test    string       `json:"test"`
+		OK      bool         `json:"ok"`
+		Verdict string       `json:"verdict"`
+		Rule    string       `json:"rule,omitempty"`
+		Mistake *mistakeJSON `json:"mistake,omitempty"`
+	}
+	return &cobra.Command{
+		Use:   "test [FILE]",
+		Short: "Run the tests of a policy",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			name, p, err := c.loadPolicy(args)
+			if err != nil {
+				return err
+			}
+			rows, wrong := []row{}, policy.Errors{}
+			for _, r := range p.RunTests() {
+				x := row{r.Name, r.Err == nil, r.Decision.Verdict.String(), r.Decision.RuleID, nil}
+				if r.Err != nil {
+					m := mistake(r.Err)
+					x.Mistake, wrong = &m, append(wrong, r.Err)
+				}
+				rows = append(rows, x)
+			}
+			err = c.show(map[string]any{"file": name, "version": p.Version(), "ok": len(wrong) == 0, "tests": rows}, func(w *tabwriter.Writer) {
+				for _, x := range rows {
+					word := "ok"
+					if !x.OK {
+						word = "FAIL"
+					}
+					fmt.Fprintf(w, "%s\t%s\t%s %s\n", word, x.Test, x.Verdict, x.Rule)
+				}
+			})
+			switch {
+			case err != nil:
+				return err
+			case len(wrong) > 0 && c.output == "json":
+				return fmt.Errorf("%d of %d tests fail", len(wrong), len(rows))
+			case len(wrong) > 0:
+				return fmt.Errorf("%d of %d tests fail\n%w", len(wrong), len(rows), wrong)
+			case len(rows) == 0:
+				c.hint("%s has no tests.", name)
+			}
+			return nil
+		},
+	}
+}
