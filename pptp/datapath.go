@@ -320,6 +320,10 @@ func (b *txBatch) output(k int) {
 			}
 			conn = s.gre
 		}
+		if len(ip) > s.out.mru {
+			b.tooBig(s, ip)
+			continue
+		}
 		if m, ok := s.seal(b.bufs[i], b.sizes[i]); ok {
 			b.ms = append(b.ms, m)
 		}
@@ -327,6 +331,25 @@ func (b *txBatch) output(k int) {
 	b.send(conn)
 	if sh != nil {
 		sh.tx.Unlock()
+	}
+}
+
+// tooBig sends a packet larger than its client takes in fragments or, where it must
+// not be fragmented, tells its sender. The TUN device has the usual MTU, so that this
+// is for clients with a small MRU and may allocate. shard.tx is held.
+func (b *txBatch) tooBig(s *session, ip []byte) {
+	n := b.node
+	if mustNotFragment(ip) {
+		n.metrics.drop(DropTooBig)
+		if reply := icmpTooBig(n.settings.Load().Inside.As4(), ip, s.out.mru); reply != nil {
+			_, _ = n.tun.WriteBatch([][]byte{reply}, 0) // as lost as any ICMP may be
+		}
+		return
+	}
+	for _, piece := range fragment(ip, s.out.mru, headroom) {
+		if m, ok := s.seal(piece, len(piece)-headroom); ok {
+			b.ms = append(b.ms, m)
+		}
 	}
 }
 
@@ -349,11 +372,6 @@ func (s *session) seal(buf []byte, n int) (gre.Message, bool) {
 		return gre.Message{}, false
 	}
 	ip := buf[headroom : headroom+n]
-	if n > t.mru {
-		m.drop(DropTooBig)
-		s.node.tooBig(ip, t.mru)
-		return gre.Message{}, false
-	}
 	tun.ClampMSS(ip, s.mtu)
 	off, end := headroom, headroom+n
 	off -= 2

@@ -292,11 +292,10 @@ func TestTooBig(t *testing.T) {
 		t.Fatalf("answered %x", got)
 	}
 	for name, change := range map[string]func([]byte){
-		"may be fragmented": func(b []byte) { b[6] = 0 },
-		"later fragment":    func(b []byte) { b[7] = 1 },
-		"ICMP error":        func(b []byte) { b[9] = protoICMP; b[20] = 3 },
-		"from multicast":    func(b []byte) { b[12] = 224 },
-		"long header":       func(b []byte) { b[0] = 0x4F; copy(b[2:], []byte{0, 60}) },
+		"later fragment": func(b []byte) { b[7] = 1 },
+		"ICMP error":     func(b []byte) { b[9] = protoICMP; b[20] = 3 },
+		"from multicast": func(b []byte) { b[12] = 224 },
+		"long header":    func(b []byte) { b[0] = 0x4F; copy(b[2:], []byte{0, 60}) },
 	} {
 		b := slices.Clone(ip)
 		change(b)
@@ -307,6 +306,54 @@ func TestTooBig(t *testing.T) {
 			t.Errorf("%s: answered", name)
 		}
 	}
+}
+
+// One that may be fragmented arrives in pieces.
+func TestFragments(t *testing.T) {
+	r := newRig(t, false)
+	r.s.out.mru = 600
+	var got []byte
+	ip := ipPacket(netip.MustParseAddr("10.81.0.2"), testInner, 1400)
+	conn := &collect{}
+	r.s.gre = conn
+	r.tx.sizes[0] = copy(r.tx.bufs[0][headroom:], ip)
+	r.tx.output(1)
+	for i, p := range conn.packets {
+		h, err := gre.Parse(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, b, err := ppp.ParseFrame(h.Payload)
+		if err != nil || len(b) > 600 || int(binary.BigEndian.Uint16(b[2:])) != len(b) || onesSum(b[:20]) != 0xFFFF {
+			t.Fatalf("fragment %x, %v", b, err)
+		}
+		f := binary.BigEndian.Uint16(b[6:])
+		if int(f&maskOffset)*8 != len(got) || (f&flagMF != 0) != (i < len(conn.packets)-1) {
+			t.Errorf("fragment %d: offset and flags %#x after %d octets", i, f, len(got))
+		}
+		got = append(got, b[20:]...)
+	}
+	if len(conn.packets) != 3 || !slices.Equal(got, ip[20:]) {
+		t.Errorf("%d fragments", len(conn.packets))
+	}
+	for _, bad := range [][]byte{{0x45, 19: 0}, {0x41, 30: 0}, {0x4F, 30: 0}} {
+		if fragment(bad, 600, headroom) != nil {
+			t.Errorf("cut %x", bad)
+		}
+	}
+}
+
+// collect is a GRE socket that keeps everything.
+type collect struct {
+	wire
+	packets [][]byte
+}
+
+func (c *collect) WriteBatch(ms []gre.Message) (int, error) {
+	for _, m := range ms {
+		c.packets = append(c.packets, slices.Clone(m.Buf[:m.N]))
+	}
+	return len(ms), nil
 }
 
 func TestDataPathAllocatesNothing(t *testing.T) {

@@ -469,12 +469,3 @@ func (n *Node) Wait() error {
 
 // Sessions is the number of sessions that have an address.
 func (n *Node) Sessions() int { return int(n.metrics.sessions.Load()) }
-
-// tooBig answers a packet that is larger than its client takes with ICMP
-// "fragmentation needed" (RFC 1191 §4), so that path MTU discovery works through
-// clients with a small MRU.
-func (n *Node) tooBig(ip []byte, mtu int) {
-	if b := icmpTooBig(n.settings.Load().Inside.As4(), ip, mtu); b != nil {
-		_, _ = n.tun.WriteBatch([][]byte{b}, 0)
-	}
-}

@@ -47,6 +47,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		if f.Radius, err = netip.ParseAddrPort(o.Radius); err != nil || f.Radius.Port() == 0 || f.Radius.Port() == 65535 {
 			return fmt.Errorf("--radius %q: ADDR:PORT wanted", o.Radius)
 		}
+		f.RadiusAcct = netip.AddrPortFrom(f.Radius.Addr(), f.Radius.Port()+1)
 	}
 	if o.Dir == "" {
 		if o.Dir, err = os.MkdirTemp("", "postern-lab-"); err != nil {

@@ -180,9 +180,6 @@ func (s *state) write(f files) error {
 	f.First, f.Last, f.Inside, f.Node = f.Plan.first.String(), f.Plan.last.String(), f.Plan.inside.String(), f.Plan.node.String()
 	f.Pool, f.Host, f.Refused = f.Plan.pool.String(), f.Plan.host.String(), refusedSource.String()
 	f.People, f.Machines = groupPeople, groupMachines
-	if f.Radius.IsValid() {
-		f.RadiusAcct = netip.AddrPortFrom(f.Radius.Addr(), f.Radius.Port()+1)
-	}
 	for name, text := range map[string]string{"gateway.yaml": gatewayYAML, "radiusd.yaml": radiusdYAML, "policy.yaml": policyYAML} {
 		var b bytes.Buffer
 		if err := template.Must(template.New(name).Parse(text)).Execute(&b, f); err != nil {
