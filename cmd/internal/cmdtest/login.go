@@ -70,3 +70,26 @@ func Expect(t testing.TB, x radius.Exchanger, name, password, session string, wa
 	}
 	return p
 }
+
+// Account reports about a session that accept granted.
+func Account(t testing.TB, x radius.Exchanger, accept *radius.Packet, user, session string, status rfc2866.AcctStatusType) {
+	t.Helper()
+	p := radius.NewRequest(radius.CodeAccountingRequest, radius.Secret{})
+	for _, err := range []error{
+		rfc2866.AcctStatusType_Add(p, status),
+		rfc2865.UserName_AddString(p, user),
+		rfc2865.NASIdentifier_AddString(p, "nas1"),
+		rfc2866.AcctSessionID_AddString(p, session),
+		rfc2865.FramedIPAddress_Add(p, rfc2865.FramedIPAddress_Get(accept)),
+		rfc2865.Class_Add(p, rfc2865.Class_Get(accept)),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if _, err := x.Exchange(ctx, p); err != nil {
+		t.Fatalf("accounting of %s: %v", session, err)
+	}
+}
