@@ -91,8 +91,8 @@ type Stateful uint8
 
 const (
 	StatefulNo     Stateful = iota // stateless or nothing
-	StatefulAccept                 // if the server asks for it: pppd's mppe-stateful
-	StatefulAsk                    // we ask for it first; pppd never does
+	StatefulAccept                 // if the server insists on it after a Nak
+	StatefulAsk                    // we ask for it, and take it when the server does
 )
 
 var statefulNames = [...]string{StatefulNo: "no", StatefulAccept: "accept", StatefulAsk: "ask"}

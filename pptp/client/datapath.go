@@ -109,7 +109,7 @@ func (s *Session) frame(b []byte) {
 		s.ciphertext(data)
 	case proto != ppp.ProtoIP:
 		s.controlFrame(time.Now(), proto, data)
-	case s.opener != nil || s.cfg.MPPE.Use == Required:
+	case s.cfg.MPPE.Use == Required || s.ccp != nil && s.ccp.State() == ppp.Opened && s.ccp.Results().RecvBits != 0:
 		s.stats.Cleartext++
 	default:
 		s.ipInput(data)

@@ -6,9 +6,9 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"postern/internal/mschap"
@@ -594,4 +594,9 @@ func (l *lab) ping(s *Session, size int) {
 	}
 }
 
-func contains(err error, text string) bool { return err != nil && strings.Contains(err.Error(), text) }
+// pass lets time go by until everybody else in the bubble waits, so that what they
+// wrote can be read.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
