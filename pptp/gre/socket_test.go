@@ -10,6 +10,8 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -195,6 +197,105 @@ func TestSocketFragments(t *testing.T) {
 	}
 }
 
+// It is the kernel that puts fragments together, however many and in any order,
+// and nothing comes of a packet that misses one.
+func TestSocketManyFragments(t *testing.T) {
+	inside(t)
+	a := listen(t, node)
+	src, dst := client.As4(), node.As4()
+	cut := func(id byte, payload []byte) (all [][]byte) {
+		const size = 512
+		for at := 0; at < len(payload); at += size {
+			end, more := at+size, 1
+			if end >= len(payload) {
+				end, more = len(payload), 0
+			}
+			b := append(datagram(src, dst, nil, at|more), payload[at:end]...)
+			b[4] = id
+			all = append(all, b)
+		}
+		return all
+	}
+	before := snmp(t, "ReasmOKs")
+	long := bytes.Repeat([]byte("60000 octets"), 5000)
+	all := cut(1, long)
+	slices.Reverse(all)
+	all[3], all[70] = all[70], all[3]
+	raw(t, node, all...)
+	raw(t, node, cut(2, make([]byte, 1400))[1:]...)
+	raw(t, node, append(datagram(src, dst, nil, 0), "whole"...))
+	if got := collect(t, a, messages(4, 65536), 2); got[0] != "127.0.0.2 "+string(long) || got[1] != "127.0.0.2 whole" {
+		t.Errorf("read %d and %d octets", len(got[0]), len(got[1]))
+	}
+	if n := snmp(t, "ReasmOKs") - before; n != 1 {
+		t.Errorf("the kernel put %d packets together", n)
+	}
+	if d := a.Drops(); d != (Drops{}) {
+		t.Errorf("drops %+v", d)
+	}
+}
+
+// snmp is one of the namespace's counters of IPv4.
+func snmp(t *testing.T, name string) int {
+	t.Helper()
+	text, err := os.ReadFile("/proc/thread-self/net/snmp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(string(text), "\n")
+	n, err := strconv.Atoi(strings.Fields(lines[1])[slices.Index(strings.Fields(lines[0]), name)])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// Routers may fragment what we send: the bit that forbids it is clear, also in
+// what fits.
+func TestSocketMayBeFragmented(t *testing.T) {
+	inside(t)
+	a := listen(t, node)
+	sniffer, err := net.ListenIP("ip4:47", &net.IPAddr{IP: client.AsSlice()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = sniffer.Close() }()
+	long := make([]byte, 3000)
+	if n, err := a.WriteBatch([]Message{{Buf: long, N: 100, Addr: client}, {Buf: long, N: 3000, Addr: client}}); n != 2 || err != nil {
+		t.Fatalf("wrote %d: %v", n, err)
+	}
+	for _, size := range []int{100, 3000} {
+		b := make([]byte, 4000)
+		if err := sniffer.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		if n, _, _, _, err := sniffer.ReadMsgIP(b, nil); n != ipv4Header+size || err != nil || b[6]&0x40 != 0 {
+			t.Errorf("%d octets, header %x: %v", n, b[:ipv4Header], err)
+		}
+	}
+	if n := snmp(t, "FragCreates"); n != 3 {
+		t.Errorf("%d fragments made", n)
+	}
+}
+
+func TestSocketBuffers(t *testing.T) {
+	inside(t)
+	conn, err := listen(t, node).ip.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.Control(func(fd uintptr) {
+		for _, opt := range []int{syscall.SO_RCVBUF, syscall.SO_SNDBUF} {
+			// Linux doubles the figure for its own book-keeping.
+			if n, err := syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, opt); n != 2*socketBuffer || err != nil {
+				t.Errorf("option %d: %d octets, %v", opt, n, err)
+			}
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A packet longer than its buffer is left out, and those around it are not; the
 // buffers stay the caller's, all different.
 func TestSocketTooLong(t *testing.T) {
@@ -246,6 +347,48 @@ func TestSocketUnsent(t *testing.T) {
 	}
 	if d := b.Drops(); d != (Drops{Unsent: 7}) {
 		t.Errorf("drops %+v", d)
+	}
+}
+
+// The same of routes that say no, each with an error of its own, time and again.
+func TestSocketRoutesThatRefuse(t *testing.T) {
+	inside(t)
+	a, b := listen(t, node), listen(t, client)
+	var out []Message
+	for i, kind := range []int{syscall.RTN_UNREACHABLE, syscall.RTN_PROHIBIT, syscall.RTN_BLACKHOLE} {
+		to := [4]byte{198, 51, 100, byte(i)}
+		if err := netlink.RouteAdd(&netlink.Route{Type: kind, Dst: &net.IPNet{IP: to[:], Mask: net.CIDRMask(32, 32)}}); err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, Message{Buf: []byte("bad"), N: 3, Addr: netip.AddrFrom4(to)}, Message{Buf: []byte("good"), N: 4, Addr: node})
+	}
+	for range 3 {
+		if n, err := b.WriteBatch(out); n != 3 || err != nil {
+			t.Errorf("wrote %d: %v", n, err)
+		}
+		if got := collect(t, a, messages(10, 100), 3); len(got) != 3 {
+			t.Errorf("read %q", got)
+		}
+	}
+	if d := b.Drops(); d != (Drops{Unsent: 9}) {
+		t.Errorf("drops %+v", d)
+	}
+}
+
+func TestFatal(t *testing.T) {
+	var s Socket
+	for err, want := range map[error]bool{
+		syscall.ECONNREFUSED: false, syscall.EHOSTUNREACH: false, syscall.ENETUNREACH: false, syscall.ENOPROTOOPT: false,
+		syscall.EPROTO: false, syscall.EPERM: false, syscall.ENOBUFS: false, syscall.ENOMEM: false, syscall.EMSGSIZE: false,
+		syscall.EBADF: true, syscall.ENOTSOCK: true, net.ErrClosed: true,
+	} {
+		if got := s.fatal(&net.OpError{Op: "read", Err: os.NewSyscallError("recvmmsg", err)}); got != want {
+			t.Errorf("%v: %v", err, got)
+		}
+	}
+	s.closed.Store(true)
+	if !s.fatal(syscall.EPERM) || !errors.Is(s.cause("read", syscall.EPERM), net.ErrClosed) {
+		t.Error("closed, and it goes on")
 	}
 }
 

@@ -44,6 +44,9 @@ func TestWindow(t *testing.T) {
 		{"too far, confirmed", "0 9000 9001 9002", "0 9001 9002", "delivered too far jumped delivered"},
 		{"too far, another between", "0 9000 1 9001 9002", "0 1 9002",
 			"delivered too far delivered too far jumped"},
+		{"too far, one held between", "0 9000 2 9001 1", "0 1 2",
+			"delivered too far held too far delivered"},
+		{"too far, a burst lost between", "0 9000 100 9001", "0 100", "delivered too far jumped too far"},
 		{"half the space is behind", "0 2147483649 2147483650", "0", "delivered too old too old"},
 		{"begins again", "5000 0 1 2 5001", "5000 5001", "delivered too old too old too old delivered"},
 	} {
@@ -97,6 +100,9 @@ func TestWindowLongPacketIsNotHeld(t *testing.T) {
 	}
 	if v := w.Receive(epoch, 4, make([]byte, holdOctets+1), deliver); v != Jumped {
 		t.Errorf("verdict %v", v)
+	}
+	if v := w.Receive(epoch, 7, make([]byte, holdOctets), deliver); v != Held {
+		t.Errorf("the longest that is held: %v", v)
 	}
 	if want := []int{1, 2, holdOctets + 1, 5}; !slices.Equal(got, want) {
 		t.Errorf("delivered %v, want %v", got, want)
