@@ -73,6 +73,7 @@ func TestClampMSS(t *testing.T) {
 		{"Linux' options", syn(nil, cat(mss(1460), []byte{4, 2, 8, 10, 1, 2, 3, 4, 0, 0, 0, 0, 1, 3, 3, 7}), nil, 2), 1396, []uint16{1356}},
 		{"behind one NOP, odd", syn(nil, cat([]byte{1}, mss(1460)), nil, 2), 1400, []uint16{1360}},
 		{"behind three NOPs, odd", syn(nil, cat([]byte{1, 1, 1}, mss(0xffff)), nil, 2), 576, []uint16{536}},
+		{"behind SACK permitted, two octets", syn(nil, cat([]byte{4, 2}, mss(1460)), nil, 2), 1400, []uint16{1360}},
 		{"twice", syn(nil, cat(mss(1460), mss(9000)), nil, 2), 1400, []uint16{1360, 1360}},
 		{"IP options", syn([]byte{1, 1, 1, 0}, mss(1460), nil, 2), 1400, []uint16{1360}},
 		{"first fragment", first, 1400, []uint16{1360}},
@@ -126,6 +127,12 @@ func TestSourceDestination(t *testing.T) {
 	}
 	if a, ok := Destination(p); !ok || a != [4]byte{192, 0, 2, 7} {
 		t.Errorf("destination %v %v", a, ok)
+	}
+	if _, ok := Source(p[:20]); !ok {
+		t.Error("no source in a header alone")
+	}
+	if _, ok := Destination(p[:20]); !ok {
+		t.Error("no destination in a header alone")
 	}
 	v6 := make([]byte, 40)
 	v6[0] = 0x60
@@ -197,6 +204,22 @@ func TestClampMSSRandomChecksums(t *testing.T) {
 		ClampMSS(p, mtu)
 		if got, want := checksum(p), tcpChecksum(p); got != want {
 			t.Fatalf("MTU %d: checksum %04x, want %04x in %x", mtu, got, want, p)
+		}
+	}
+}
+
+// Every checksum there can be, for an MSS in one word and for one in two: the sums
+// that carry twice are one in 65536.
+func TestClampMSSEveryChecksum(t *testing.T) {
+	for nops := range 2 {
+		for data := range 1 << 16 {
+			p := syn(nil, append(bytes.Repeat([]byte{tcpNop}, nops), 2, 4, 0x05, 0x20), []byte{byte(data >> 8), byte(data)}, 2)
+			if !ClampMSS(p, 0x4ff+ipv4Header+tcpHeader) {
+				t.Fatal("not clamped")
+			}
+			if got, want := checksum(p), tcpChecksum(p); got != want {
+				t.Fatalf("checksum %04x, want %04x in %x", got, want, p)
+			}
 		}
 	}
 }

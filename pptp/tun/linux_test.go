@@ -239,6 +239,52 @@ func TestPackets(t *testing.T) {
 	}
 }
 
+// TestPing has the host answer a client's echo request, as `ping` sends it.
+func TestPing(t *testing.T) {
+	inside(t)
+	d := open(t)
+	request := make([]byte, 20+8+56)
+	copy(request, []byte{
+		0x45, 0, 0, byte(len(request)), 0, 1, 0x40, 0, 64, 1, 0, 0, 10, 99, 0, 2, 10, 99, 0, 1, // RFC 791
+		8, 0, 0, 0, 0x12, 0x34, 0, 1, // RFC 792
+	})
+	for i := range 56 {
+		request[28+i] = byte(i)
+	}
+	binary.BigEndian.PutUint16(request[10:], onesComplement(request[:20]))
+	binary.BigEndian.PutUint16(request[22:], onesComplement(request[20:]))
+	if n, err := d.WriteBatch([][]byte{request}, 0); n != 1 || err != nil {
+		t.Fatalf("wrote %d: %v", n, err)
+	}
+	stop := time.AfterFunc(5*time.Second, func() { _ = d.Close() })
+	defer stop.Stop()
+	bufs, sizes := [][]byte{make([]byte, 2000)}, make([]int, 1)
+	for {
+		if _, err := d.ReadBatch(bufs, sizes, 0); err != nil {
+			t.Fatalf("no answer: %v", err)
+		}
+		answer := bufs[0][:sizes[0]]
+		if from, ok := Source(answer); !ok || from != [4]byte{10, 99, 0, 1} || answer[9] != 1 {
+			continue // the host's IPv6 looks for routers
+		}
+		if to, _ := Destination(answer); to != [4]byte{10, 99, 0, 2} || answer[20] != 0 ||
+			!bytes.Equal(answer[24:], request[24:]) || onesComplement(answer[20:]) != 0 {
+			t.Errorf("answer %x", answer)
+		}
+		return
+	}
+}
+
+// onesComplement is RFC 1071's checksum of an even number of octets.
+func onesComplement(b []byte) uint16 {
+	sum := uint32(0)
+	for ; len(b) > 0; b = b[2:] {
+		sum += uint32(binary.BigEndian.Uint16(b))
+	}
+	sum = sum&0xffff + sum>>16
+	return ^uint16(sum + sum>>16)
+}
+
 func TestCloseUnblocksRead(t *testing.T) {
 	inside(t)
 	d := open(t)
