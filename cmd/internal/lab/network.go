@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -47,8 +48,26 @@ var plans = []plan{
 	newPlan(netip.MustParsePrefix("192.168.180.0/24"), netip.MustParsePrefix("192.168.181.0/24")),
 }
 
-// choosePlan returns the first plan that no local route overlaps.
+// choosePlan clears away what killed labs left and returns the first plan that no
+// local route overlaps. The kernel takes a moment to take a namespace down, so that
+// after a clearance the first plan gets one.
 func choosePlan() (plan, error) {
+	if sweepStale() {
+		for end := time.Now().Add(sweepWait); time.Now().Before(end); time.Sleep(sweepPoll) {
+			if p, err := freePlan(); err == nil && p == plans[0] {
+				return p, nil
+			}
+		}
+	}
+	return freePlan()
+}
+
+const (
+	sweepWait = 3 * time.Second
+	sweepPoll = 50 * time.Millisecond
+)
+
+func freePlan() (plan, error) {
 	routes, err := netlink.RouteList(nil, netlink.FAMILY_V4)
 	if err != nil {
 		return plan{}, fmt.Errorf("list routes: %w", err)
@@ -93,9 +112,8 @@ type network struct {
 	forward []byte // what ip_forward was, if we changed it
 }
 
-// openNetwork makes it, and clears away what a killed lab left.
+// openNetwork makes it.
 func openNetwork(p plan) (_ *network, err error) {
-	sweepStale()
 	pid := os.Getpid()
 	n := &network{name: netnsPrefix + strconv.Itoa(pid)}
 	defer func() {
@@ -193,14 +211,16 @@ func (n *network) close() {
 	}
 }
 
-// sweepStale removes namespaces of labs that were killed.
-func sweepStale() {
+// sweepStale removes namespaces of labs that were killed, and says whether there
+// were any.
+func sweepStale() (found bool) {
 	names, _ := filepath.Glob(filepath.Join(netnsDir, netnsPrefix+"*"))
 	for _, f := range names {
 		name := filepath.Base(f)
 		pid, err := strconv.Atoi(strings.TrimPrefix(name, netnsPrefix))
 		if err == nil && syscall.Kill(pid, 0) == syscall.ESRCH {
-			_ = netns.DeleteNamed(name)
+			found = netns.DeleteNamed(name) == nil || found
 		}
 	}
+	return found
 }
