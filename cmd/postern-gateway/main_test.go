@@ -9,7 +9,7 @@ import (
 	"postern/cmd/internal/cmdtest"
 )
 
-func TestMain(m *testing.M) { os.Exit(cmdtest.Main(m, program)) }
+func TestMain(m *testing.M) { os.Exit(cmdtest.Main(m, program, "postern-radiusd", "postern")) }
 
 func TestFlags(t *testing.T) {
 	for _, c := range []struct {
@@ -101,4 +101,13 @@ func TestNothingToGiveAway(t *testing.T) {
 	if strings.Contains(string(b), "ld-linux") {
 		t.Error("the binary is not static")
 	}
+}
+
+func contains(s string, all ...string) bool {
+	for _, want := range all {
+		if !strings.Contains(s, want) {
+			return false
+		}
+	}
+	return true
 }
