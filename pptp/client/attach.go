@@ -56,8 +56,10 @@ func (s *Session) pump(dev tun.Device) {
 				ms = append(ms, m)
 			}
 		}
-		n, _ := s.host.conn.WriteBatch(ms) // its error is the reader's too, who ends the session
-		s.stats.Unsent += uint64(len(ms) - n)
+		if len(ms) > 0 {
+			n, _ := s.host.conn.WriteBatch(ms) // its error is the reader's too, who ends the session
+			s.stats.Unsent += uint64(len(ms) - n)
+		}
 		s.mu.Unlock()
 		clear(ms)
 		ms = ms[:0]

@@ -55,9 +55,9 @@ type Config struct {
 	DialTCP   func(ctx context.Context, local netip.Addr, remote netip.AddrPort) (net.Conn, error)
 	ListenGRE func(local netip.Addr) (gre.Conn, error)
 
-	// Deliver takes inner packets as they arrive, valid during the call. It runs in
-	// the Host's reader: it must not block and must not Close the session. Where it
-	// is nil, the session answers pings itself.
+	// Deliver takes inner packets as they arrive, one at a time, each valid during its
+	// call. It runs in the Host's reader: it may Send, but must not block, Ping or
+	// Close. Where it is nil, the session answers pings itself.
 	Deliver func(ip []byte)
 
 	Log *slog.Logger // nil: none

@@ -3,6 +3,7 @@ package client
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"time"
 
 	"postern/pptp/gre"
@@ -167,7 +168,7 @@ func (s *Session) ciphertext(data []byte) {
 	plain, err := s.opener.Open(data[mppe.HeaderLen:mppe.HeaderLen], data)
 	if err != nil {
 		s.stats.Undecryptable++
-		if err == mppe.ErrNeedReset {
+		if errors.Is(err, mppe.ErrNeedReset) {
 			now := time.Now()
 			s.ccpStep(now, s.ccp.ResetRequest(now))
 		}

@@ -290,7 +290,7 @@ func TestHost(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				beside, err := h.DialCall(t.Context(), s, Config{User: "alice", Password: users["alice"]})
+				beside, err := s.DialCall(t.Context(), Config{User: "alice", Password: users["alice"]})
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -102,17 +102,18 @@ func (h *Host) Dial(ctx context.Context, cfg Config) (*Session, error) {
 	return h.dial(ctx, l, c)
 }
 
-// DialCall is Dial on the control connection of a session that is there already.
-// cfg's Server and DialTCP do not count, and its Quirk not for that connection.
-func (h *Host) DialCall(ctx context.Context, beside *Session, cfg Config) (*Session, error) {
-	cfg.Server = beside.cfg.Server
+// DialCall dials another session on this one's control connection, which then lives as
+// long as the last of them. cfg's Server, Local, DialTCP and ListenGRE do not count, and
+// its Quirk not for what belongs to that connection.
+func (s *Session) DialCall(ctx context.Context, cfg Config) (*Session, error) {
+	cfg.Server = s.cfg.Server
 	c, err := cfg.normal()
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := c.withTimeout(ctx)
 	defer cancel()
-	return beside.host.dial(ctx, beside.line, c)
+	return s.host.dial(ctx, s.line, c)
 }
 
 func (c *Config) withTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
@@ -192,6 +193,13 @@ func (h *Host) Close() error {
 	}
 	h.work.Wait()
 	return err
+}
+
+// idle says that no session is left.
+func (h *Host) idle() bool {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return len(h.calls) == 0
 }
 
 func (h *Host) leftLocked() (sessions []*Session, lines []*line) {

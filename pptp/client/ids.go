@@ -23,8 +23,9 @@ func slot(p ppp.Proto) int {
 		return 1
 	case ppp.ProtoIPCP:
 		return 2
+	default:
+		return -1
 	}
-	return -1
 }
 
 // out renumbers a packet that we send.

@@ -104,10 +104,11 @@ type Session struct {
 	local, peer netip.Addr
 	dns         []netip.Addr
 
-	deliver func([][]byte)
-	pings   map[uint16]*ping
-	pingSeq uint16
-	stats   Stats
+	deliver    func([][]byte)
+	delivering sync.Mutex // the reader and the timer take turns; taken without mu
+	pings      map[uint16]*ping
+	pingSeq    uint16
+	stats      Stats
 }
 
 type earlyPacket struct {
@@ -175,7 +176,9 @@ func (s *Session) leave(b *rxBatch) {
 		return
 	}
 	if deliver != nil {
+		s.delivering.Lock()
 		deliver(b.ips)
+		s.delivering.Unlock()
 	}
 	clear(b.ips)
 	b.ips = b.ips[:0]
@@ -530,6 +533,7 @@ func mppeParams(b ppp.MPPEBits) mppe.Params {
 		p.Strength = mppe.Bits56
 	case ppp.MPPE40:
 		p.Strength = mppe.Bits40
+	default:
 	}
 	return p
 }
@@ -699,7 +703,7 @@ func (s *Session) Close() error {
 	s.end(time.Now(), ErrClosed)
 	s.mu.Unlock()
 	<-s.done
-	if s.host.private {
+	if s.host.private && s.host.idle() {
 		s.host.work.Wait()
 	}
 	return nil
