@@ -1,0 +1,141 @@
+package service
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pquerna/otp/totp"
+
+	"postern/cmd/internal/pki"
+	"postern/internal/config"
+	"postern/internal/radius"
+	"postern/radiusd"
+)
+
+func code(t *testing.T, secret string, at time.Time) string {
+	t.Helper()
+	c, err := totp.GenerateCode(secret, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestRedisConfig(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := pki.Open(dir); err != nil {
+		t.Fatal(err)
+	}
+	ca, password, junk := config.File(filepath.Join(dir, "ca.pem")), filepath.Join(dir, "password"), filepath.Join(dir, "junk")
+	write(t, password, "secret\n")
+	write(t, junk, "no certificate\n")
+	secret := config.PasswordRef{Secret: config.Secret{File: config.File(password)}}
+
+	c, err := redisConfig(&config.StoreConfig{URLs: []string{"rediss://a:6379", "rediss://b:6380"}, User: "u", Password: secret, CA: ca, Timeout: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(c.Addrs, []string{"a:6379", "b:6380"}) || c.Username != "u" || c.Password != "secret" || c.Timeout != time.Second {
+		t.Errorf("%+v", c)
+	}
+	if c.TLS == nil || c.TLS.RootCAs == nil || c.TLS.ServerName != "" || c.TLS.InsecureSkipVerify {
+		t.Errorf("TLS: %+v", c.TLS)
+	}
+	c, err = redisConfig(&config.StoreConfig{URLs: []string{"redis://s:26379/3"}, Sentinel: "main"})
+	if err != nil || c.MasterName != "main" || c.DB != 3 || c.TLS != nil {
+		t.Errorf("%+v, %v", c, err)
+	}
+	for want, bad := range map[string]config.StoreConfig{
+		"some URLs are redis://": {URLs: []string{"rediss://a:1", "redis://b:1"}},
+		"without rediss://":      {URLs: []string{"redis://a:1"}, CA: ca},
+		"holds no certificate":   {URLs: []string{"rediss://a:1"}, CA: config.File(junk)},
+		"read secret":            {URLs: []string{"redis://a:1"}, Password: config.PasswordRef{Secret: config.Secret{File: "/nonexistent"}}},
+		"no such file":           {URLs: []string{"rediss://a:1"}, CA: "/nonexistent"},
+	} {
+		if _, err := redisConfig(&bad); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("want %q, got %v", want, err)
+		}
+	}
+	if _, err := OpenStore(&config.Service{}); err == nil {
+		t.Error("a store of no kind")
+	}
+}
+
+func TestClients(t *testing.T) {
+	t.Setenv("POSTERN_TEST_SECRET", "x")
+	cfg := &config.Service{Clients: []config.NASClient{
+		{Name: "a", Certificates: []string{"a.example"}, RequireMessageAuthenticator: true, Strengths: []int{128}},
+		{Name: "b", Secret: config.Secret{Env: "POSTERN_TEST_SECRET"}, AllowPAP: true, AllowMSCHAPOverUDP: true, Strengths: []int{128, 56, 40}},
+	}}
+	got, err := clients(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := got[0], got[1]
+	if a.Require != radiusd.RequireYes || !a.Secret.IsZero() || a.AllowPAP || a.AllowMSCHAPOverUDP || a.Strengths != radius.Encryption128 {
+		t.Errorf("%+v", a)
+	}
+	if b.Require != radiusd.RequireNo || string(b.Secret.Bytes()) != "x" || !b.AllowPAP || !b.AllowMSCHAPOverUDP ||
+		b.Strengths != radius.Encryption128|radius.Encryption56|radius.Encryption40 {
+		t.Errorf("%+v", b)
+	}
+	os.Unsetenv("POSTERN_TEST_SECRET")
+	if _, err := clients(cfg); err == nil || !strings.Contains(err.Error(), "client b: ") {
+		t.Errorf("without its secret: %v", err)
+	}
+}
+
+// A key that neither counts at once nor is named as needing a restart would be
+// ignored in silence.
+func TestEveryKeyCountsOrIsNamed(t *testing.T) {
+	reloadable := []string{
+		"radius.deadline", "radius.radsec.ca_file", "radius.radsec.cert_file", "radius.radsec.key_file",
+		"clients", "policy_file", "log.level",
+	}
+	leaves(reflect.ValueOf(new(config.Service)).Elem(), "", func(key string, set func(*config.Service)) {
+		changed := new(config.Service)
+		set(changed)
+		named := needRestart(new(config.Service), changed)
+		if want := !slices.Contains(reloadable, key); (named != "") != want {
+			t.Errorf("%s: named as needing a restart %v, want %v", key, named != "", want)
+		}
+		if named != "" && named != key && !strings.HasPrefix(key, named+".") {
+			t.Errorf("%s is named %q", key, named)
+		}
+	})
+}
+
+// leaves calls f for every key with what changes it.
+func leaves(v reflect.Value, path string, f func(key string, set func(*config.Service)), index ...int) {
+	for i := range v.NumField() {
+		field, at := v.Type().Field(i), append(slices.Clone(index), i)
+		key := path
+		if name := field.Tag.Get("yaml"); name != "" {
+			key = strings.TrimPrefix(path+"."+name, ".")
+		}
+		if field.Type.Kind() == reflect.Struct {
+			leaves(v.Field(i), key, f, at...)
+			continue
+		}
+		f(key, func(c *config.Service) {
+			leaf := reflect.ValueOf(c).Elem().FieldByIndex(at)
+			switch leaf.Kind() {
+			case reflect.String:
+				leaf.SetString("changed")
+			case reflect.Bool:
+				leaf.SetBool(true)
+			case reflect.Slice:
+				leaf.Set(reflect.MakeSlice(leaf.Type(), 1, 1))
+			case reflect.Uint8:
+				leaf.SetUint(7)
+			default:
+				leaf.SetInt(7)
+			}
+		})
+	}
+}
