@@ -55,7 +55,7 @@ const (
 // the answer with; nil where there is nothing to say. The interface is left to the
 // routes, but for link-local addresses, which mean nothing without.
 func replyFrom(control []byte) []byte {
-	for len(control) > 0 {
+	for len(control) >= unix.SizeofCmsghdr {
 		h, data, rest, err := unix.ParseOneSocketControlMessage(control)
 		if err != nil {
 			return nil
