@@ -43,10 +43,8 @@ type Window struct {
 	held    *held  // nil: none
 	next    uint32 // number expected
 	probe   uint32 // number that would confirm a jump beyond maxJump
-	lastAck uint32 // by the peer
 	begun   bool   // a packet has come, next means something
 	probing bool   // probe means something
-	anyAck  bool   // lastAck means something
 }
 
 // held keeps copies in the order of their numbers.
@@ -122,16 +120,6 @@ func (w *Window) Deadline() time.Time {
 // Highest is the number to acknowledge (§4.1): of the last packet delivered in
 // order, those given up counting as delivered.
 func (w *Window) Highest() (seq uint32, any bool) { return w.next - 1, w.begun }
-
-// GotAck takes an acknowledgment. It is false if that says nothing new, or speaks
-// of a packet after sent, the last we sent.
-func (w *Window) GotAck(ack, sent uint32) bool {
-	if int32(sent-ack) < 0 || w.anyAck && int32(ack-w.lastAck) <= 0 {
-		return false
-	}
-	w.anyAck, w.lastAck = true, ack
-	return true
-}
 
 // pass makes seq, which is not behind, the last delivered in order.
 func (w *Window) pass(seq uint32) {

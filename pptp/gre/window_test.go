@@ -123,32 +123,6 @@ func TestHighest(t *testing.T) {
 	}
 }
 
-func TestGotAck(t *testing.T) {
-	var w Window
-	for _, tt := range []struct {
-		ack, sent uint32
-		want      bool
-	}{
-		{5, 4, false},          // of what we have not sent
-		{4294967295, 0, true},  // "nothing yet" of a peer whose first we number 0
-		{0, 0, true},           // the first
-		{0, 3, false},          // again
-		{3, 3, true},           // all
-		{2, 3, false},          // overtaken on the way
-		{4, 3, false},          // one too many
-		{2147483652, 3, false}, // far beyond
-		{2147483640, 2147483650, true},
-		{4000000000, 4294967295, true},
-		{4294967295, 4294967295, true},
-		{1, 2, true}, // over the wrap
-		{0, 2, false},
-	} {
-		if got := w.GotAck(tt.ack, tt.sent); got != tt.want {
-			t.Errorf("ack %d of %d: %v", tt.ack, tt.sent, got)
-		}
-	}
-}
-
 func TestVerdictString(t *testing.T) {
 	seen := map[string]bool{}
 	for v := Unknown; v <= TooFar; v++ {
@@ -177,7 +151,6 @@ func TestReceiveAllocatesNothing(t *testing.T) {
 	if allocs := testing.AllocsPerRun(1000, func() {
 		w.Receive(epoch, n, payload, deliver)
 		w.Receive(epoch, n, payload, deliver) // a duplicate
-		w.GotAck(n, n)
 		n++
 	}); allocs != 0 {
 		t.Errorf("%v allocations a packet", allocs)
