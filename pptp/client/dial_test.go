@@ -331,6 +331,29 @@ func TestHost(t *testing.T) {
 	})
 }
 
+// A Host made by Dial ends with the last call on it, not with the first.
+func TestDialCallBesideDial(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, rules{})
+		first := l.dial(l.config())
+		second, err := first.DialCall(t.Context(), l.config())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = first.Close()
+		l.ping(second, 56)
+		if _, err := first.DialCall(t.Context(), Config{}); err == nil {
+			t.Error("dialled without a user")
+		}
+		_ = second.Close()
+		if _, err := first.DialCall(t.Context(), l.config()); !errors.Is(err, ErrClosed) {
+			t.Errorf("a call where nothing is left: %v", err)
+		}
+		l.server.empty()
+		l.close()
+	})
+}
+
 // Packets of strangers touch nothing.
 func TestHostStrangers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -129,8 +129,9 @@ func describePacket(p ppp.Proto, b []byte) string {
 		return "LCP echo"
 	case ppp.CodeTerminateAck:
 		return fmt.Sprintf("%s terminate-ack", p)
+	default:
+		return fmt.Sprintf("%s code %d id %d", p, b[0], b[1])
 	}
-	return fmt.Sprintf("%s code %d id %d", p, b[0], b[1])
 }
 
 // pppd answers IPCP with Terminate-Ack while it waits for encryption: here of a

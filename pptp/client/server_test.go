@@ -52,7 +52,7 @@ type rules struct {
 type server struct {
 	t     testing.TB
 	rules rules
-	gre   *gretest.Conn
+	gre   gre.Conn
 	l     net.Listener
 	work  sync.WaitGroup
 
@@ -101,10 +101,17 @@ func newServer(t testing.TB, h *simnet.Host, r rules) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return serve(t, l, gretest.Listen(h), r)
+}
+
+func serve(t testing.TB, l net.Listener, conn gre.Conn, r rules) *server {
 	if r.demand == nil {
 		r.demand = []ppp.Auth{ppp.AuthMSCHAPv2}
 	}
-	s := &server{t: t, rules: r, gre: gretest.Listen(h), l: l, calls: map[uint16]*serverCall{}, nextID: 100}
+	if r.ccp.Allow == 0 && r.ccp.Quirk == 0 {
+		r.ccp = ppp.CCPConfig{Require: true, Allow: ppp.MPPE128}
+	}
+	s := &server{t: t, rules: r, gre: conn, l: l, calls: map[uint16]*serverCall{}, nextID: 100}
 	s.work.Go(s.accept)
 	s.work.Go(s.receive)
 	return s
@@ -353,11 +360,12 @@ func (k *serverCall) frame(b []byte) {
 			}
 			return
 		}
-		if proto, data, err = ppp.ParseFrame(plain); err != nil {
-			k.s.t.Errorf("server: inner frame: %v", err)
+		inner, ip, err := ppp.ParseFrame(plain)
+		if err != nil || inner != ppp.ProtoIP {
+			k.s.t.Errorf("server: encrypted frame of %s: %v", inner, err)
 			return
 		}
-		k.ip(data)
+		k.ip(ip)
 		return
 	}
 	if proto == ppp.ProtoIP {
@@ -436,6 +444,7 @@ func (k *serverCall) lcpStep(now time.Time, st ppp.Step) {
 			if e.Proto == ppp.ProtoCCP && k.ccp != nil {
 				k.ccpStep(now, k.ccp.Rejected(now))
 			}
+		default:
 		}
 	}
 }
@@ -506,6 +515,7 @@ func (k *serverCall) ccpStep(now time.Time, st ppp.Step) {
 			if k.sealer != nil {
 				k.sealer.Reset()
 			}
+		default:
 		}
 	}
 }
@@ -552,9 +562,6 @@ type lab struct {
 // newLab makes one in a synctest bubble; close ends it.
 func newLab(t *testing.T, r rules) *lab {
 	t.Helper()
-	if r.ccp.Allow == 0 && r.ccp.Quirk == 0 {
-		r.ccp = ppp.CCPConfig{Require: true, Allow: ppp.MPPE128}
-	}
 	n := simnet.New(1)
 	n.SetFaults(netip.Addr{}, netip.Addr{}, simnet.Faults{Delay: 10 * time.Millisecond})
 	return &lab{t: t, net: n, server: newServer(t, n.Host(serverAddr), r), client: n.Host(clientAddr)}
