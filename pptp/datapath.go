@@ -2,6 +2,7 @@ package pptp
 
 import (
 	"encoding/binary"
+	"errors"
 	"time"
 
 	"postern/pptp/gre"
@@ -215,7 +216,7 @@ func (s *session) ciphertext(data []byte) {
 	plain, err := s.opener.Open(data[mppe.HeaderLen:mppe.HeaderLen], data)
 	if err != nil {
 		s.node.metrics.drop(DropUndecryptable)
-		if err == mppe.ErrNeedReset {
+		if errors.Is(err, mppe.ErrNeedReset) {
 			s.ccpStep(time.Now(), s.ccp.ResetRequest(time.Now()))
 		}
 		return

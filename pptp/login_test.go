@@ -89,6 +89,7 @@ func (s *service) Exchange(ctx context.Context, p *radius.Packet) (*radius.Packe
 				in: uint64(rfc2866.AcctInputOctets_Get(p)), out: uint64(rfc2866.AcctOutputOctets_Get(p)),
 				seconds: uint32(rfc2866.AcctSessionTime_Get(p)),
 			}
+		default:
 		}
 		return radius.NewReply(p, radius.CodeAccountingResponse), nil
 	}

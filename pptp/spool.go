@@ -32,10 +32,9 @@ type spool struct {
 	log *slog.Logger
 	len *atomic.Int64
 
-	mu     sync.Mutex
-	seq    uint64
-	lanes  [spoolLanes]lane
-	closed bool
+	mu    sync.Mutex
+	seq   uint64
+	lanes [spoolLanes]lane
 }
 
 // spoolLanes is how many records are under way at a time.

@@ -179,7 +179,7 @@ func TestLockoutAndWithout(t *testing.T) {
 			for i := range 3 {
 				cmdtest.Expect(t, c, "plant", "wrong", fmt.Sprint("f", i), radius.CodeAccessReject)
 			}
-			want := radius.Code(radius.CodeAccessReject)
+			want := radius.CodeAccessReject
 			if open {
 				want = radius.CodeAccessAccept
 			}
