@@ -1,4 +1,4 @@
-# `make check` and `make test` are what CI runs (.ci/run).
+# `make test` is what CI runs (.ci/run); `make check` is its first part.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
@@ -34,7 +34,7 @@ test: export POSTERN_TEST_REQUIRE := 1
 test:
 	bash integration/apt.sh
 	@$(MAKE) --no-print-directory versions
-	@$(MAKE) --no-print-directory fmt vet rules
+	@$(MAKE) --no-print-directory check
 	@$(MAKE) --no-print-directory unit
 	@$(MAKE) --no-print-directory integration
 
@@ -53,7 +53,7 @@ unit:
 # Root, a TUN device and network namespaces. -p 1: two guests at a time is what two
 # cores bear.
 integration:
-	$(GOTEST) -tags integration -count=1 -p 1 -timeout 30m ./integration/clientvm/...
+	$(GOTEST) -tags integration -count=1 -p 1 -timeout 30m ./integration/...
 
 lab:
 	go run ./cmd/postern lab
