@@ -35,6 +35,8 @@ type Record struct {
 	DecisionID string
 	User       string // canonical; "" when the name could not be read
 	Typed      string // as typed, without the code
+	Realm      string // of the account; "" where there is one only
+	SID        string
 	Source     netip.Addr
 	NAS        NAS
 	SessionID  string
@@ -52,7 +54,7 @@ type Record struct {
 	// Where the time went.
 	Duration, Load, Directory, Commit time.Duration
 
-	Err error // what a Silent verdict is about
+	Err error // what the directory or the store itself said
 }
 
 // Audit takes one Record for each decision. It is called before the answer goes
@@ -84,6 +86,8 @@ func (a auditLog) Decision(r *Record) {
 		slog.String("reason", r.Reason.String()),
 		slog.String("user", r.User),
 		slog.String("typed", r.Typed),
+		slog.String("realm", r.Realm),
+		slog.String("sid", r.SID),
 		slog.String("source", addrText(r.Source)),
 		slog.String("nas", r.NAS.ID),
 		slog.String("nas_address", addrText(r.NAS.Addr)),

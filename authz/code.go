@@ -2,49 +2,76 @@ package authz
 
 import "postern/internal/mschap"
 
-// answer is what a client learns of a reason: RFC 2759 §6 code and text. Who has
-// not proved the password learns nothing: unknown user, wrong password, locked
-// and wrong code are one answer. The others are given only after the password
-// was right.
+// Disclosure is what a client may learn of a refusal. The true reason is in the
+// audit log whatever it is.
+type Disclosure uint8
+
+const (
+	// DiscloseStates: who has proved the password learns that the account is
+	// disabled, expired, out of hours… Unknown user, wrong password, locked, wrong
+	// code and refused by policy are one answer.
+	DiscloseStates  Disclosure = iota
+	DiscloseNothing            // one answer to everything, but to who may change the password
+	DiscloseFull               // the specific code and a text for each reason
+)
+
+// answer is what a client learns of a reason: RFC 2759 §6 code and text.
 type answer struct {
 	verdict Verdict
 	code    int
 	text    string
+
+	// The same when all is disclosed; 0: as above.
+	fullCode int
+	fullText string
 }
 
 const denied = "Access denied"
 
-// answers has a row for each Reason.
+// anyone is the answer to who has proved nothing.
+func anyone(fullCode int, fullText string) answer {
+	return answer{Reject, mschap.ErrorAuthenticationFailed, denied, fullCode, fullText}
+}
+
+// proved is the answer to who has proved the password.
+func proved(code int, text string) answer { return answer{Reject, code, text, code, text} }
+
+const failed = mschap.ErrorAuthenticationFailed
+
+// answers has a row for each Reason. That a name is unknown is told to nobody.
 var answers = [...]answer{
-	ReasonUnknown:   {Reject, mschap.ErrorAuthenticationFailed, denied},
-	Permitted:       {Accept, 0, ""},
-	BadName:         {Reject, mschap.ErrorAuthenticationFailed, denied},
-	MethodRefused:   {Reject, mschap.ErrorAuthenticationFailed, denied},
-	LockedOut:       {Reject, mschap.ErrorAuthenticationFailed, denied},
-	NoSuchUser:      {Reject, mschap.ErrorAuthenticationFailed, denied},
-	WrongPassword:   {Reject, mschap.ErrorAuthenticationFailed, denied},
-	AccountDisabled: {Reject, mschap.ErrorAccountDisabled, "Account disabled"},
-	AccountExpired:  {Reject, mschap.ErrorAccountDisabled, "Account expired"},
+	ReasonUnknown:   anyone(failed, denied),
+	Permitted:       {verdict: Accept},
+	BadName:         anyone(failed, denied),
+	MethodRefused:   anyone(failed, "Authentication method not allowed"),
+	LockedOut:       anyone(failed, "Too many failures"),
+	NoSuchUser:      anyone(failed, denied),
+	WrongPassword:   anyone(failed, denied),
+	AccountDisabled: proved(mschap.ErrorAccountDisabled, "Account disabled"),
+	AccountExpired:  proved(mschap.ErrorAccountDisabled, "Account expired"),
 	// A directory that locked the account says so before it looks at the password.
-	AccountLocked:   {Reject, mschap.ErrorAuthenticationFailed, denied},
-	PasswordExpired: {Reject, mschap.ErrorPasswordExpired, "Password expired"},
-	OutsideHours:    {Reject, mschap.ErrorRestrictedLogonHours, "Logon hours"},
-	NoDialin:        {Reject, mschap.ErrorNoDialinPermission, "No dial-in permission"},
+	AccountLocked:      anyone(mschap.ErrorAccountDisabled, "Account locked"),
+	PasswordExpired:    proved(mschap.ErrorPasswordExpired, "Password expired"),
+	PasswordMustChange: proved(mschap.ErrorPasswordExpired, "Password must change"),
+	OutsideHours:       proved(mschap.ErrorRestrictedLogonHours, "Logon hours"),
+	NoDialin:           proved(mschap.ErrorNoDialinPermission, "No dial-in permission"),
+	WorkstationDenied:  proved(mschap.ErrorNoDialinPermission, "Workstation not allowed"),
+	AccountRestricted:  anyone(failed, "Account restricted"),
 	// A different answer here would tell a guesser that the password is right.
-	CodeMissing:     {Reject, mschap.ErrorAuthenticationFailed, denied},
-	CodeWrong:       {Reject, mschap.ErrorAuthenticationFailed, denied},
-	CodeReplayed:    {Reject, mschap.ErrorAuthenticationFailed, denied},
-	CodeLocked:      {Reject, mschap.ErrorAuthenticationFailed, denied},
-	NotEnrolled:     {Reject, mschap.ErrorAuthenticationFailed, denied},
-	PolicyDenied:    {Reject, mschap.ErrorAuthenticationFailed, denied}, // or the rule's own message
-	PolicyNoMatch:   {Reject, mschap.ErrorAuthenticationFailed, denied},
-	SourceDenied:    {Reject, mschap.ErrorAuthenticationFailed, denied},
-	TooManySessions: {Reject, mschap.ErrorAuthenticationFailed, denied},
-	PoolExhausted:   {Reject, mschap.ErrorAuthenticationFailed, denied},
+	CodeMissing:     anyone(failed, "One-time code missing"),
+	CodeWrong:       anyone(failed, "One-time code wrong"),
+	CodeReplayed:    anyone(failed, "One-time code used before"),
+	CodeLocked:      anyone(failed, "Too many wrong codes"),
+	NotEnrolled:     anyone(failed, "No second factor enrolled"),
+	PolicyDenied:    anyone(mschap.ErrorNoDialinPermission, "Refused by policy"), // or the rule's own message
+	PolicyNoMatch:   anyone(mschap.ErrorNoDialinPermission, "Refused by policy"),
+	SourceDenied:    anyone(mschap.ErrorNoDialinPermission, "Refused from this address"),
+	TooManySessions: anyone(failed, "Too many sessions"),
+	PoolExhausted:   anyone(failed, "No address left"),
 	// Another service may know better: the NAS asks it when we say nothing.
-	DirectoryDown: {Silent, 0, ""},
-	StoreDown:     {Silent, 0, ""},
-	InternalError: {Silent, 0, ""},
+	DirectoryDown: {verdict: Silent},
+	StoreDown:     {verdict: Silent},
+	InternalError: {verdict: Silent},
 }
 
 // answerTo returns the row of a reason; one out of range refuses.
@@ -53,4 +80,18 @@ func answerTo(r Reason) answer {
 		return answers[r]
 	}
 	return answers[ReasonUnknown]
+}
+
+// to returns code and text for a client that may learn so much.
+func (a answer) to(d Disclosure) (code int, text string) {
+	switch {
+	case a.verdict != Reject:
+		return 0, ""
+	case d == DiscloseFull:
+		return a.fullCode, a.fullText
+	case d == DiscloseNothing:
+		return failed, denied
+	default:
+		return a.code, a.text
+	}
 }

@@ -110,7 +110,7 @@ func (d *Decider) open(l *login) {
 		acct = l.rec.DecisionID // a NAS that does no accounting
 	}
 	c := &commitment{session: session.Record{
-		ID: session.ID(node, acct), Node: node, Acct: acct, User: l.user, Source: l.req.Source,
+		ID: session.ID(node, acct), Node: node, Acct: acct, User: l.user, SID: l.account.SID, Source: l.req.Source,
 		Client: l.req.ClientName, Tunnel: l.req.Tunnel,
 		Decision: l.rec.DecisionID, Rule: l.decision.RuleID, Factor: l.factor.String(),
 	}}

@@ -32,6 +32,8 @@ type Config struct {
 	// Retry lets the peer try again on the same call (R=1, RFC 2759 §6) after an
 	// answer with code 691.
 	Retry bool
+	// Disclose is what a refused client may learn.
+	Disclose Disclosure
 	// Clock measures how long steps take; nil: time.Now.
 	Clock func() time.Time
 }
@@ -148,16 +150,14 @@ func (d *Decider) Decide(ctx context.Context, req *Request) *Result {
 // result is what the listener makes a packet of.
 func (d *Decider) result(l *login, reason Reason) *Result {
 	a := answerTo(reason)
-	res := &Result{
-		Verdict: a.verdict, Reason: reason, DecisionID: l.rec.DecisionID, User: l.user,
-		ErrorCode: a.code, Message: a.text,
-	}
+	res := &Result{Verdict: a.verdict, Reason: reason, DecisionID: l.rec.DecisionID, User: l.user}
+	res.ErrorCode, res.Message = a.to(d.cfg.Disclose)
 	switch a.verdict {
 	case Accept:
 		res.Grant = l.grant(d.cfg.Sessions.Interim())
 		l.prove(res)
 	case Reject:
-		res.Retry = d.cfg.Retry && a.text == denied
+		res.Retry = d.cfg.Retry && res.ErrorCode == failed
 		if reason == PolicyDenied || reason == SourceDenied {
 			if m := l.decision.Message; m != "" { // the author wants it to be read
 				res.Message = m

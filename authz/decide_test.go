@@ -83,6 +83,7 @@ func (w *world) Decision(r *Record) {
 type flaky struct {
 	directory.Directory
 	findErr, verifyErr error
+	proof              *directory.Proof // given to everybody
 	state              map[string]directory.State
 	rename             map[string]string
 	asked              int
@@ -105,12 +106,15 @@ func (f *flaky) Find(ctx context.Context, n directory.Name) (*directory.Account,
 	return a, err
 }
 
-func (f *flaky) VerifyMSCHAPv2(ctx context.Context, n directory.Name, r *directory.MSCHAPv2) ([16]byte, error) {
+func (f *flaky) VerifyMSCHAPv2(ctx context.Context, n directory.Name, a *directory.Account, r *directory.MSCHAPv2) (directory.Proof, error) {
 	f.asked++
 	if f.verifyErr != nil {
-		return [16]byte{}, f.verifyErr
+		return directory.Proof{}, f.verifyErr
 	}
-	return f.Directory.VerifyMSCHAPv2(ctx, n, r)
+	if f.proof != nil {
+		return *f.proof, nil
+	}
+	return f.Directory.VerifyMSCHAPv2(ctx, n, a, r)
 }
 
 // brokenStore is away from the trip after the next `after` on.
@@ -303,6 +307,10 @@ func TestReasons(t *testing.T) {
 			return w.decide(w.request("carol", password("carol")))
 		}},
 		{PasswordExpired, "", Reject, 648, "Password expired", stateRow(directory.PasswordExpired)},
+		{PasswordMustChange, "", Reject, 648, "Password must change", stateRow(directory.PasswordMustChange)},
+		{WorkstationDenied, "", Reject, 649, "Workstation not allowed", stateRow(directory.NotFromHere)},
+		{AccountRestricted, "", Reject, 691, denied, stateRow(directory.Restricted)},
+		{NoSuchUser, "deleted meanwhile", Reject, 691, denied, stateRow(directory.Gone)},
 		{OutsideHours, "", Reject, 646, "Logon hours", stateRow(directory.OutsideHours)},
 		{NoDialin, "", Reject, 649, "No dial-in permission", stateRow(directory.NoDialin)},
 		{InternalError, "a state nobody knows", Silent, 0, "", stateRow(directory.StateUnknown)},
@@ -410,6 +418,61 @@ func TestReasons(t *testing.T) {
 	}
 	if len(answers) != len(reasonNames) {
 		t.Errorf("%d answers for %d reasons", len(answers), len(reasonNames))
+	}
+}
+
+// What a client may learn is the operator's choice; by default unknown user, wrong
+// password, locked and refused by policy look alike.
+func TestDisclosure(t *testing.T) {
+	for r, name := range reasonNames {
+		a := answerTo(Reason(r))
+		code, text := a.to(DiscloseNothing)
+		if a.verdict == Reject && (code != 691 || text != denied) || a.verdict != Reject && (code != 0 || text != "") {
+			t.Errorf("nothing disclosed, but %s is %d %q", name, code, text)
+		}
+	}
+	for _, tt := range []struct {
+		reason Reason
+		full   int
+		text   string
+	}{
+		{NoSuchUser, 691, denied}, {WrongPassword, 691, denied}, {LockedOut, 691, "Too many failures"},
+		{AccountLocked, 647, "Account locked"}, {PolicyDenied, 649, "Refused by policy"}, {PolicyNoMatch, 649, "Refused by policy"},
+	} {
+		if code, text := answerTo(tt.reason).to(DiscloseStates); code != 691 || text != denied {
+			t.Errorf("%v by default: %d %q", tt.reason, code, text)
+		}
+		if code, text := answerTo(tt.reason).to(DiscloseFull); code != tt.full || text != tt.text {
+			t.Errorf("%v in full: %d %q", tt.reason, code, text)
+		}
+	}
+	w := newWorld(t)
+	w.cfg.Disclose = DiscloseFull
+	if res := w.decide(w.request("stranger", password("stranger"))); res.ErrorCode != 649 {
+		t.Errorf("the decider's answer: %+v", res)
+	}
+}
+
+// What only the verification tells is used: groups, and keys made elsewhere.
+func TestProof(t *testing.T) {
+	w := newWorld(t)
+	keys := &directory.Keys{Success: "S=0123456789012345678901234567890123456789", Send: [16]byte{1}, Recv: [16]byte{2}}
+	w.dir.proof = &directory.Proof{Groups: []string{"NoCode"}, Keys: keys}
+	for range 2 { // the account is the directory's: what a login learns stays in the login
+		res := w.login(t, Permitted, w.request("stranger", "decided elsewhere"))
+		if res.Success != keys.Success || res.SendKey != keys.Send || res.RecvKey != keys.Recv {
+			t.Errorf("got %+v", res)
+		}
+	}
+	w.dir.proof = nil
+	w.login(t, PolicyNoMatch, w.request("stranger", password("stranger")))
+	if w.last().Err != nil {
+		t.Errorf("error in the record: %v", w.last().Err)
+	}
+	w.dir.verifyErr = directory.Rejected{Reason: directory.WrongPassword, Detail: "STATUS_WRONG_PASSWORD"}
+	w.login(t, WrongPassword, w.request("stranger", "x"))
+	if err := w.last().Err; err == nil || !strings.Contains(err.Error(), "STATUS_WRONG_PASSWORD") {
+		t.Errorf("what the directory said is not in the record: %v", err)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -35,7 +36,7 @@ type login struct {
 	account *directory.Account
 
 	challengeHash [8]byte
-	hashHash      [16]byte
+	proof         directory.Proof
 	proved        bool // the password was right
 
 	code     mfa.Result
@@ -58,7 +59,9 @@ func (d *Decider) readName(_ context.Context, l *login) (Reason, bool) {
 	}
 	l.name = mfa.SplitCode(typed, d.cfg.Separator)
 	l.rec.Typed = l.name.Name
-	l.asked = directory.Name{User: l.name.Account, Realm: l.name.Domain}
+	l.asked = directory.Name{
+		User: l.name.Account, Realm: l.name.Domain, Down: l.name.Domain != "" && strings.HasPrefix(l.name.Name, l.name.Domain+`\`),
+	}
 	l.user = d.cfg.Directory.Canonical(l.asked)
 	return Permitted, false
 }
@@ -134,7 +137,7 @@ func (d *Decider) find(ctx context.Context, l *login) (Reason, bool) {
 		l.rec.Err = err
 		return DirectoryDown, true
 	}
-	l.account = a
+	l.account, l.rec.Realm, l.rec.SID = a, a.Realm, a.SID
 	if a.Name == l.user {
 		return Permitted, false
 	}
@@ -149,12 +152,13 @@ func (d *Decider) find(ctx context.Context, l *login) (Reason, bool) {
 func (d *Decider) verify(ctx context.Context, l *login) (Reason, bool) {
 	began := d.cfg.Clock()
 	var err error
-	if l.req.Method == MethodMSCHAPv2 {
-		l.hashHash, err = d.cfg.Directory.VerifyMSCHAPv2(ctx, l.asked, &directory.MSCHAPv2{
-			ChallengeHash: l.challengeHash, Response: l.req.MSCHAPv2.Response,
+	if m := &l.req.MSCHAPv2; l.req.Method == MethodMSCHAPv2 {
+		l.proof, err = d.cfg.Directory.VerifyMSCHAPv2(ctx, l.asked, l.account, &directory.MSCHAPv2{
+			ChallengeHash: l.challengeHash, Response: m.Response,
+			Typed: l.req.User, Ident: m.Ident, Challenge: m.Challenge, PeerChallenge: m.PeerChallenge,
 		})
 	} else {
-		err = d.cfg.Directory.VerifyPassword(ctx, l.asked, l.req.Password)
+		l.proof, err = d.cfg.Directory.VerifyPassword(ctx, l.asked, l.account, l.req.Password)
 	}
 	l.rec.Directory += d.cfg.Clock().Sub(began)
 	if err == nil && l.account == nil {
@@ -163,12 +167,19 @@ func (d *Decider) verify(ctx context.Context, l *login) (Reason, bool) {
 	}
 	if err == nil {
 		l.proved = true
+		if len(l.proof.Groups) > 0 {
+			a := *l.account // the directory's own
+			a.Groups = append(slices.Clone(a.Groups), l.proof.Groups...)
+			l.account = &a
+		}
 		return Permitted, false
 	}
 	r, no := directory.IsRejected(err)
+	if !no || r.Detail != "" {
+		l.rec.Err = err
+	}
 	switch {
 	case !no:
-		l.rec.Err = err
 		return DirectoryDown, true
 	case r.Reason == directory.NoSuchUser:
 		return NoSuchUser, true
@@ -196,10 +207,18 @@ func stateReason(s directory.State) Reason {
 		return AccountLocked
 	case directory.PasswordExpired:
 		return PasswordExpired
+	case directory.PasswordMustChange:
+		return PasswordMustChange
 	case directory.OutsideHours:
 		return OutsideHours
 	case directory.NoDialin:
 		return NoDialin
+	case directory.NotFromHere:
+		return WorkstationDenied
+	case directory.Restricted:
+		return AccountRestricted
+	case directory.Gone:
+		return NoSuchUser
 	case directory.Active, directory.StateUnknown:
 	}
 	return InternalError
@@ -263,7 +282,7 @@ func (d *Decider) ownReplay(ctx context.Context, l *login) (Reason, bool) {
 // applyPolicy asks the policy, and then for the factor it demands.
 func (d *Decider) applyPolicy(_ context.Context, l *login) (Reason, bool) {
 	l.decision = l.ruling.policy.Evaluate(l.now, &policy.Facts{
-		User: l.user, Realm: l.asked.Realm, Groups: l.account.Groups, Source: l.req.Source,
+		User: l.user, Realm: l.realm(), Groups: l.account.Groups, Source: l.req.Source,
 		NAS: l.req.NAS.ID, NASAddress: l.req.NAS.Addr, Tunnel: l.req.Tunnel,
 	})
 	l.rec.Rule, l.rec.Policy = l.decision.RuleID, l.decision.Version
@@ -284,6 +303,15 @@ func (d *Decider) applyPolicy(_ context.Context, l *login) (Reason, bool) {
 		return NotEnrolled, true
 	}
 	return CodeMissing, true
+}
+
+// realm is the account's realm, or where there is one only, the domain as typed: a
+// claim.
+func (l *login) realm() string {
+	if l.account.Realm != "" {
+		return l.account.Realm
+	}
+	return l.asked.Realm
 }
 
 // grant is what the policy obliges us to give.
@@ -312,8 +340,12 @@ func (l *login) prove(res *Result) {
 	if l.req.Method != MethodMSCHAPv2 {
 		return
 	}
-	response := &l.req.MSCHAPv2.Response
-	res.Success = mschap.AuthenticatorResponse(&l.hashHash, response, l.challengeHash)
-	master := mschap.MasterKey(&l.hashHash, response)
+	if k := l.proof.Keys; k != nil {
+		res.Success, res.SendKey, res.RecvKey = k.Success, k.Send, k.Recv
+		return
+	}
+	response, hashHash := &l.req.MSCHAPv2.Response, &l.proof.HashHash
+	res.Success = mschap.AuthenticatorResponse(hashHash, response, l.challengeHash)
+	master := mschap.MasterKey(hashHash, response)
 	res.SendKey, res.RecvKey = mschap.StartKeys(&master, true)
 }

@@ -19,22 +19,25 @@ const (
 	AccountDisabled //
 	AccountExpired  //
 	AccountLocked   // locked by the directory itself
-	PasswordExpired // or must change
-	OutsideHours    // the directory's logon hours
-	NoDialin        // the directory denies dial-in
-	CodeMissing     // the policy demands a code and none was given
-	CodeWrong       //
-	CodeReplayed    // right, but used before
-	CodeLocked      // too many wrong codes
-	NotEnrolled     // a code is demanded and the user has no token
-	PolicyDenied    // a rule denies
-	PolicyNoMatch   // no rule matches
-	SourceDenied    // a rule denies because of the source
-	TooManySessions //
-	PoolExhausted   //
-	DirectoryDown   // directory unavailable: silent
-	StoreDown       // store unavailable: silent
-	InternalError   // our own fault: silent
+	PasswordExpired // by age
+	PasswordMustChange
+	OutsideHours      // the directory's logon hours
+	NoDialin          // the directory denies dial-in
+	WorkstationDenied // the directory allows other workstations only
+	AccountRestricted // the directory forbids this way of proving: Protected Users, smart card
+	CodeMissing       // the policy demands a code and none was given
+	CodeWrong         //
+	CodeReplayed      // right, but used before
+	CodeLocked        // too many wrong codes
+	NotEnrolled       // a code is demanded and the user has no token
+	PolicyDenied      // a rule denies
+	PolicyNoMatch     // no rule matches
+	SourceDenied      // a rule denies because of the source
+	TooManySessions   //
+	PoolExhausted     //
+	DirectoryDown     // directory unavailable: silent
+	StoreDown         // store unavailable: silent
+	InternalError     // our own fault: silent
 )
 
 var reasonNames = [...]string{
@@ -43,7 +46,9 @@ var reasonNames = [...]string{
 	NoSuchUser: "no such user", WrongPassword: "wrong password",
 	AccountDisabled: "account disabled", AccountExpired: "account expired",
 	AccountLocked: "account locked", PasswordExpired: "password expired",
-	OutsideHours: "outside logon hours", NoDialin: "no dial-in right",
+	PasswordMustChange: "password must change",
+	OutsideHours:       "outside logon hours", NoDialin: "no dial-in right",
+	WorkstationDenied: "workstation not allowed", AccountRestricted: "account restricted",
 	CodeMissing: "code missing", CodeWrong: "code wrong", CodeReplayed: "code replayed",
 	CodeLocked: "too many wrong codes", NotEnrolled: "not enrolled",
 	PolicyDenied: "policy denied", PolicyNoMatch: "no policy matched",

@@ -177,6 +177,16 @@ func (f *File) lookup(n Name) *entry {
 	return nil
 }
 
+// entry is lookup for a canonical name.
+func (f *File) entry(name string) *entry {
+	for _, t := range *f.tables.Load() {
+		if e := t[name]; e != nil {
+			return e
+		}
+	}
+	return nil
+}
+
 // Canonical implements Directory.
 func (f *File) Canonical(n Name) string {
 	if e := f.lookup(n); e != nil {
@@ -192,37 +202,52 @@ func (f *File) Find(_ context.Context, n Name) (*Account, error) {
 	if e == nil {
 		return nil, Rejected{Reason: NoSuchUser}
 	}
-	return &Account{Name: e.key, Groups: e.groups, State: e.state, Addr: e.addr}, nil
+	a := e.account()
+	return &a, nil
 }
 
 // VerifyMSCHAPv2 implements Directory.
-func (f *File) VerifyMSCHAPv2(_ context.Context, n Name, r *MSCHAPv2) (hashHash [16]byte, err error) {
+func (f *File) VerifyMSCHAPv2(_ context.Context, n Name, _ *Account, r *MSCHAPv2) (Proof, error) {
 	hash, known, err := f.hash(n)
 	if err != nil {
-		return hashHash, err
+		return Proof{}, err
 	}
 	defer clear(hash[:])
 	want := mschap.NTResponse(r.ChallengeHash, &hash)
 	right := subtle.ConstantTimeCompare(want[:], r.Response[:]) == 1
 	// Made for wrong responses too, so that they take as long as right ones.
-	hashHash = mschap.HashHash(&hash)
+	proof := Proof{HashHash: mschap.HashHash(&hash)}
 	if err := known.judge(right); err != nil {
-		return [16]byte{}, err
+		return Proof{}, err
 	}
-	return hashHash, nil
+	return proof, nil
 }
 
 // VerifyPassword implements Directory.
-func (f *File) VerifyPassword(_ context.Context, n Name, password []byte) error {
+func (f *File) VerifyPassword(_ context.Context, n Name, _ *Account, password []byte) (Proof, error) {
 	hash, known, err := f.hash(n)
 	if err != nil {
-		return err
+		return Proof{}, err
 	}
 	defer clear(hash[:])
 	given := mschap.NTHash(string(password))
 	defer clear(given[:])
 	right := subtle.ConstantTimeCompare(hash[:], given[:]) == 1
-	return known.judge(right && len(password) > 0)
+	return Proof{}, known.judge(right && len(password) > 0)
+}
+
+// Changed implements Follower: all of them, a look costs nothing.
+func (f *File) Changed(_ context.Context, names []string, _ Mark) ([]Account, Mark, error) {
+	f.refresh()
+	accounts := make([]Account, 0, len(names))
+	for _, name := range names {
+		a := Account{Name: name, State: Gone}
+		if e := f.entry(name); e != nil {
+			a = e.account()
+		}
+		accounts = append(accounts, a)
+	}
+	return accounts, "", nil
 }
 
 // knowledge is what there is to a name.

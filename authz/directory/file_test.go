@@ -62,16 +62,16 @@ func TestFile(t *testing.T) {
 		if !reflect.DeepEqual(a, c.account) || (a == nil) != (err == Rejected{Reason: NoSuchUser}) {
 			t.Errorf("find %v: %+v, %v; want %+v", c.name, a, err, c.account)
 		}
-		hh, err := f.VerifyMSCHAPv2(ctx, c.name, respond(c.password))
+		p, err := f.VerifyMSCHAPv2(ctx, c.name, a, respond(c.password))
 		var want [16]byte
 		if c.verified == nil {
 			hash := mschap.NTHash(c.password)
 			want = mschap.HashHash(&hash)
 		}
-		if err != c.verified || hh != want {
+		if err != c.verified || p.HashHash != want {
 			t.Errorf("response of %v with %q: %v, want %v", c.name, c.password, err, c.verified)
 		}
-		if err := f.VerifyPassword(ctx, c.name, []byte(c.password)); err != c.verified {
+		if _, err := f.VerifyPassword(ctx, c.name, a, []byte(c.password)); err != c.verified {
 			t.Errorf("password of %v with %q: %v, want %v", c.name, c.password, err, c.verified)
 		}
 		if a != nil && f.Canonical(c.name) != a.Name {
@@ -90,7 +90,7 @@ func TestEmptyHashIsNoPassword(t *testing.T) {
 	r := &MSCHAPv2{}
 	r.Response = mschap.NTResponse(r.ChallengeHash, &[16]byte{})
 	for _, name := range []string{"mallory", "nohash", dummyName} {
-		if hh, err := f.VerifyMSCHAPv2(context.Background(), Name{User: name}, r); err == nil || hh != [16]byte{} {
+		if p, err := f.VerifyMSCHAPv2(context.Background(), Name{User: name}, nil, r); err == nil || p.HashHash != [16]byte{} {
 			t.Errorf("%s gets in", name)
 		}
 	}
@@ -154,7 +154,7 @@ func TestUnknownUserCostsTheSame(t *testing.T) {
 	ctx := context.Background()
 	cost := func(name string) float64 {
 		r := respond("guess")
-		return testing.AllocsPerRun(50, func() { f.VerifyMSCHAPv2(ctx, Name{User: name}, r) })
+		return testing.AllocsPerRun(50, func() { f.VerifyMSCHAPv2(ctx, Name{User: name}, nil, r) })
 	}
 	if known, chap, unknown := cost("alice"), cost("plc7"), cost("nobody"); known != unknown || chap != unknown {
 		t.Errorf("allocations: known %v, chap-secrets %v, unknown %v", known, chap, unknown)
@@ -167,8 +167,20 @@ func BenchmarkVerifyMSCHAPv2(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			r := respond("wonderland")
 			for b.Loop() {
-				f.VerifyMSCHAPv2(context.Background(), Name{User: name}, r)
+				f.VerifyMSCHAPv2(context.Background(), Name{User: name}, nil, r)
 			}
 		})
+	}
+}
+
+// Sessions follow the files as well: who is taken out of them is gone.
+func TestFileChanged(t *testing.T) {
+	f, u, _, tick := testFile(t)
+	must(t, u.Delete("off"))
+	tick()
+	got, _, err := f.Changed(context.Background(), []string{"off", "plc7"}, "")
+	want := []Account{{Name: "off", State: Gone}, {Name: "plc7", State: Active, Addr: addr("10.30.0.10")}}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("changed: %+v, %v", got, err)
 	}
 }

@@ -24,6 +24,11 @@ type entry struct {
 	line, column int
 }
 
+// account is what others see of it.
+func (e *entry) account() Account {
+	return Account{Name: e.key, Groups: e.groups, State: e.state, Addr: e.addr}
+}
+
 // table is a file's accounts by key.
 type table map[string]*entry
 

@@ -78,6 +78,7 @@ type Record struct {
 	Node   string     `json:"node"`
 	Acct   string     `json:"acct"` // Acct-Session-Id
 	User   string     `json:"user"` // canonical
+	SID    string     `json:"sid,omitempty"`
 	Source netip.Addr `json:"src"`
 	Addr   netip.Addr `json:"addr"`           // static, or leased as reported
 	Pool   string     `json:"pool,omitempty"` // "" for a static address
