@@ -179,12 +179,12 @@ var brokenServices = []struct {
 		`1:1: the embedded store needs a file; path: FILE`,
 		`1:1: missing key "key_ring_file"; text (quote it if it looks like a number)`,
 		`1:1: missing key "policy_file"; text (quote it if it looks like a number)`,
-		`1:1: no directory: nobody could log in; users_file or chap_secrets_file`,
+		`1:1: no directory: nobody could log in; realms, or users_file or chap_secrets_file`,
 		`1:1: no listener: nobody could ask; auth_listen, or radsec with listen`,
 	}},
 	{"mistyped users file", strings.Replace(goodService, "users_file", "user_file", 1), []string{
-		`1:1: no directory: nobody could log in; users_file or chap_secrets_file`,
-		`2:1: unknown key "user_file", did you mean "users_file"?; one of: audit, chap_secrets_file, chap_secrets_server, clients, key_ring_file, lockout, log, metrics, mfa, node, policy_file, radius, session, store, users_file`,
+		`1:1: no directory: nobody could log in; realms, or users_file or chap_secrets_file`,
+		`2:1: unknown key "user_file", did you mean "users_file"?; one of: audit, chap_secrets_file, chap_secrets_server, clients, disclose, key_ring_file, lockout, log, metrics, mfa, node, policy_file, radius, realms, session, store, users_file`,
 	}},
 	{"store kind", strings.Replace(goodService, "{path: d}", "{kind: reddis, urls: [x]}", 1), []string{
 		`4:15: "reddis": unknown, did you mean "redis"?; one of: embedded, redis`,

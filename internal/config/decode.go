@@ -31,6 +31,16 @@ func (p place) broken(keys ...string) bool {
 	return slices.ContainsFunc(keys, func(k string) bool { return p.s.bad[join(p.path, k)] })
 }
 
+// given says whether the file has the key.
+func (p place) given(key string) bool { return p.s.at[join(p.path, key)] != nil }
+
+// needs reports a key that is missing.
+func (p place) needs(key string, missing bool, expected string) {
+	if missing && !p.broken(key) {
+		p.bad(key, expected, "missing key %q", join(p.path, key))
+	}
+}
+
 func join(path, key string) string {
 	if path == "" {
 		return key

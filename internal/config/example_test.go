@@ -27,6 +27,9 @@ func TestExampleFiles(t *testing.T) {
 	if s.MFA.Separator != '+' || s.Store.Kind != StoreRedis || !s.Clients[1].AllowPAP || s.Clients[0].AllowPAP {
 		t.Errorf("service: %+v", s)
 	}
+	if len(s.Realms) != 4 || !s.Realms[0].Default || s.Realms[3].File.Users == "" {
+		t.Errorf("realms: %+v", s.Realms)
+	}
 	if want := filepath.Join(deploy, "secrets", "redis"); string(s.Store.Password.File) != want {
 		t.Errorf("password file %q, want %q", s.Store.Password.File, want)
 	}

@@ -18,14 +18,20 @@ type Service struct {
 
 	// KeyRing holds the keys that seal secrets in the store and in the users file.
 	KeyRing File `yaml:"key_ring_file" required:"true"`
-	// Users is the users file; ChapSecrets pppd's chap-secrets as it is. One of
-	// them must be there; with both, the users file is asked first.
+	// Realms are the directories. Where there is one only, of files, the three keys
+	// below are enough in place of it; canonical names have no domain then.
+	Realms []Realm `yaml:"realms"`
+	// Users is the users file; ChapSecrets pppd's chap-secrets as it is. With both,
+	// the users file is asked first.
 	Users       File `yaml:"users_file"`
 	ChapSecrets File `yaml:"chap_secrets_file"`
 	// ChapSecretsServer is the server column that concerns us, besides "*"; absent:
 	// every line does.
 	ChapSecretsServer string `yaml:"chap_secrets_server"`
 	Policy            File   `yaml:"policy_file" required:"true"`
+
+	// Disclose is what a refused client learns.
+	Disclose Disclosure `yaml:"disclose" default:"states"`
 
 	MFA     MFA     `yaml:"mfa"`
 	Lockout Lockout `yaml:"lockout"`
@@ -164,9 +170,15 @@ func ParseService(name string, src []byte) (*Service, error) {
 }
 
 func (s *Service) check(at place) {
-	if s.Users == "" && s.ChapSecrets == "" && !at.broken("users_file", "chap_secrets_file") {
-		at.bad("users_file", "users_file or chap_secrets_file", "no directory: nobody could log in")
+	if s.Users == "" && s.ChapSecrets == "" && len(s.Realms) == 0 && !at.broken("users_file", "chap_secrets_file", "realms") {
+		at.bad("users_file", "realms, or users_file or chap_secrets_file", "no directory: nobody could log in")
 	}
+	for _, key := range []string{"users_file", "chap_secrets_file"} {
+		if len(s.Realms) > 0 && at.given(key) {
+			at.bad(key, "a realm of kind file", "there are realms")
+		}
+	}
+	s.checkRealms(at)
 	if s.ChapSecretsServer != "" && s.ChapSecrets == "" {
 		at.bad("chap_secrets_server", "chap_secrets_file beside it", "there is no chap-secrets file")
 	}
