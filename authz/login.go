@@ -59,11 +59,15 @@ func (d *Decider) readName(_ context.Context, l *login) (Reason, bool) {
 	}
 	l.name = mfa.SplitCode(typed, d.cfg.Separator)
 	l.rec.Typed = l.name.Name
-	l.asked = directory.Name{
-		User: l.name.Account, Realm: l.name.Domain, Down: l.name.Domain != "" && strings.HasPrefix(l.name.Name, l.name.Domain+`\`),
-	}
+	l.asked = AskedName(l.name)
 	l.user = d.cfg.Directory.Canonical(l.asked)
 	return Permitted, false
+}
+
+// AskedName is what a directory is asked for when a name was typed.
+func AskedName(n mfa.Name) directory.Name {
+	down := n.Domain != "" && strings.HasPrefix(n.Name, n.Domain+`\`)
+	return directory.Name{User: n.Account, Realm: n.Domain, Down: down}
 }
 
 // checkMethod refuses a password in clear where it may not be, and always inside

@@ -5,11 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 
+	"postern/authz"
 	"postern/authz/directory"
+	"postern/authz/mfa"
 	"postern/cmd/internal/service"
 	"postern/internal/config"
 	"postern/internal/seal"
@@ -44,30 +49,57 @@ func (c *cli) withUsers(f func(u *directory.Users) error) error {
 	if err != nil {
 		return err
 	}
-	if cfg.Users == "" {
-		return fmt.Errorf("%s names no users_file; chap-secrets is edited by hand", c.config)
+	path, err := c.usersFile(cfg)
+	if err != nil {
+		return err
 	}
 	ring, err := service.OpenRing(cfg, false)
 	if err != nil {
 		return err
 	}
-	path := string(cfg.Users)
 	if err := f(&directory.Users{Path: path, Ring: ring}); err != nil {
 		return err
 	}
 	return keepOwner(path)
 }
 
-// account finds the name a user's state is kept under.
+// usersFile is the users file of the realm that --realm names, or of the only one that
+// has such a file.
+func (c *cli) usersFile(cfg *config.Service) (string, error) {
+	files := make(map[string]string)
+	if cfg.Users != "" {
+		files[""] = string(cfg.Users)
+	}
+	for i := range cfg.Realms {
+		if r := &cfg.Realms[i]; r.File.Users != "" {
+			files[string(r.Name)] = string(r.File.Users)
+		}
+	}
+	names := slices.Sorted(maps.Keys(files))
+	switch path := files[c.realm]; {
+	case path != "":
+		return path, nil
+	case len(files) == 0:
+		return "", fmt.Errorf("%s names no users_file; chap-secrets is edited by hand, directories with their own tools", c.config)
+	case c.realm != "":
+		return "", fmt.Errorf("no realm %q with a users file; there is: %s", c.realm, strings.Join(names, ", "))
+	case len(files) > 1:
+		return "", fmt.Errorf("several realms have a users file: --realm must be one of %s", strings.Join(names, ", "))
+	}
+	return files[names[0]], nil
+}
+
+// account finds the name a user's state is kept under, however it is typed.
 func account(cfg *config.Service, ring *seal.Ring, typed string) (name string, known bool, err error) {
 	dir, err := service.OpenDirectory(cfg, ring, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return "", false, err
 	}
-	n := directory.Name{User: typed}
-	_, err = dir.Find(context.Background(), n)
+	defer dir.Close()
+	n := authz.AskedName(mfa.SplitCode(typed, byte(cfg.MFA.Separator)))
+	a, err := dir.Find(context.Background(), n)
 	if err == nil {
-		return dir.Canonical(n), true, nil
+		return a.Name, true, nil
 	}
 	if _, no := directory.IsRejected(err); no {
 		return dir.Canonical(n), false, nil

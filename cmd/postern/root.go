@@ -18,7 +18,8 @@ type cli struct {
 
 	config string
 	output string
-	quiet  bool // no hints
+	quiet  bool   // no hints
+	realm  string // of a users file
 }
 
 // defaultConfig is where packages put the service's configuration.

@@ -13,8 +13,10 @@ import (
 )
 
 func userCommand(c *cli) *cobra.Command {
-	return group("user", "Accounts of the users file",
+	g := group("user", "Accounts of the users file",
 		userAdd(c), userPasswd(c), userSet(c), userDel(c), userList(c))
+	g.PersistentFlags().StringVar(&c.realm, "realm", "", "the `REALM` whose users file it is, where several have one")
+	return g
 }
 
 // userJSON is an account as programs see it.

@@ -4,12 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"net"
 	"net/netip"
 	"os"
 
-	"postern/authz/directory"
 	"postern/authz/lockout"
 	"postern/authz/mfa"
 	"postern/authz/pool"
@@ -32,13 +30,6 @@ func OpenRing(cfg *config.Service, create bool) (*seal.Ring, error) {
 		return seal.CreateFile(string(cfg.KeyRing))
 	}
 	return nil, fmt.Errorf("%w (`postern keyring create` makes one)", err)
-}
-
-// OpenDirectory reads the files with accounts.
-func OpenDirectory(cfg *config.Service, ring *seal.Ring, log *slog.Logger) (*directory.File, error) {
-	return directory.OpenFile(directory.FileConfig{
-		Users: string(cfg.Users), ChapSecrets: string(cfg.ChapSecrets), Server: cfg.ChapSecretsServer, Ring: ring, Log: log,
-	})
 }
 
 // LoadPolicy reads the policy; its tests must pass, and its pools must have no

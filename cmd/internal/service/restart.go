@@ -25,6 +25,8 @@ func needRestart(old, now *config.Service) string {
 		{"key_ring_file", old.KeyRing, now.KeyRing},
 		{"users_file", old.Users, now.Users},
 		{"chap_secrets_file", old.ChapSecrets, now.ChapSecrets},
+		{"realms", old.Realms, now.Realms},
+		{"disclose", old.Disclose, now.Disclose},
 		{"chap_secrets_server", old.ChapSecretsServer, now.ChapSecretsServer},
 		{"mfa", old.MFA, now.MFA},
 		{"lockout", old.Lockout, now.Lockout},

@@ -20,7 +20,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"postern/authz"
-	"postern/authz/directory"
 	"postern/authz/mfa"
 	"postern/authz/session"
 	"postern/internal/config"
@@ -53,7 +52,7 @@ type Service struct {
 	cfg   *config.Service // of the start; a reload does not change it
 
 	store     store.Store
-	directory *directory.File
+	directory *Directory
 	verifier  *mfa.Verifier
 	sessions  *session.Registry
 	audit     *auditFile // nil: elsewhere
@@ -123,7 +122,7 @@ func New(cfg *config.Service, opts Options) (_ *Service, err error) {
 	s.verifier, s.sessions = NewVerifier(cfg, s.store, ring), NewSessions(cfg, s.store)
 	s.decider, err = authz.New(authz.Config{
 		Directory: s.directory, Store: s.store, Shield: NewShield(cfg), MFA: s.verifier, Sessions: s.sessions,
-		Policy: p, Audit: authz.NewAudit(w), Separator: byte(cfg.MFA.Separator),
+		Policy: p, Audit: authz.NewAudit(w), Separator: byte(cfg.MFA.Separator), Disclose: disclosure(cfg.Disclose),
 	})
 	if err != nil {
 		return nil, err
@@ -141,13 +140,27 @@ func New(cfg *config.Service, opts Options) (_ *Service, err error) {
 	return s, nil
 }
 
+func disclosure(d config.Disclosure) authz.Disclosure {
+	switch d {
+	case config.DiscloseFull:
+		return authz.DiscloseFull
+	case config.DiscloseStates:
+		return authz.DiscloseStates
+	case config.DiscloseNothing, config.DiscloseUnknown:
+	}
+	return authz.DiscloseNothing
+}
+
 // Check reads everything a configuration points to, as New does, and opens neither
 // store nor port. The error holds every mistake.
 func Check(cfg *config.Service) error {
 	ring, err := OpenRing(cfg, false)
 	errs := []error{err}
 	if err == nil { // without it no line of the users file can be read
-		_, err = OpenDirectory(cfg, ring, nil)
+		d, err := OpenDirectory(cfg, ring, nil)
+		if err == nil {
+			d.Close()
+		}
 		errs = append(errs, err)
 	}
 	_, err = LoadPolicy(cfg, localNetworks())
@@ -230,9 +243,12 @@ func (s *Service) Stop() {
 	<-s.done
 }
 
-// close lets go of store and audit log.
+// close lets go of directory, store and audit log.
 func (s *Service) close() error {
 	var errs []error
+	if s.directory != nil {
+		s.directory.Close()
+	}
 	if s.store != nil {
 		errs = append(errs, s.store.Close())
 	}
