@@ -4,8 +4,11 @@
 //	password ─NTHash→ 16 B ─HashHash→ 16 B ─MasterKey(NT-Response)→ 16 B ─StartKeys→ send, recv
 //	                   └─NTResponse(ChallengeHash)→ 24 B
 //
-// Left out: MS-CHAP-V1, LAN Manager hashes, and the change of a password
-// (RFC 2759 §7, RFC 2433), none of which this project speaks.
+// A new password travels under the old one's hash, and the old hash under the new
+// one's (§8.9-§8.13): EncryptPassword, EncryptHash.
+//
+// Left out: MS-CHAP-V1 and LAN Manager hashes (RFC 2433), which this project does
+// not speak.
 //
 // All of it rests on DES and MD4. Whoever records one exchange can find the
 // NT hash by one search of 2^56 DES keys; nothing here can mend that.
