@@ -11,10 +11,12 @@ import (
 )
 
 // RFC 2548 §2.3.2: the CHAP identifier, flags, and what RFC 2759 §4 has in its
-// Response; then §2.3.3 and §2.1.5: an identifier and a text.
+// Response, which is as long as what §2.1.3 has of MS-CHAPv1; then §2.3.3 and
+// §2.1.5: an identifier and a text.
 const (
 	chapResponseLen = 50
 	chapChallenge   = 16
+	chapChallengeV1 = 8
 	successTextLen  = 42 // "S=" and 40 hexadecimal digits
 )
 
@@ -43,7 +45,7 @@ func AddMSCHAP2Response(p *Packet, challenge *[16]byte, r *MSCHAP2Response) erro
 }
 
 // GetMSCHAP2Response reads both attributes. The challenge must have the sixteen
-// octets of MS-CHAPv2; a request with eight is MS-CHAPv1, which we do not speak.
+// octets of MS-CHAPv2; a request with eight is MS-CHAPv1, which we take from nobody.
 func GetMSCHAP2Response(p *Packet) (challenge [16]byte, r MSCHAP2Response, ok bool) {
 	c, err := microsoft.MSCHAPChallenge_Lookup(p)
 	if err != nil || len(c) != chapChallenge {
@@ -60,12 +62,55 @@ func GetMSCHAP2Response(p *Packet) (challenge [16]byte, r MSCHAP2Response, ok bo
 	return challenge, r, true
 }
 
+// MSCHAPResponse is the MS-CHAP-Response attribute (RFC 2548 §2.1.3), of MS-CHAPv1.
+// Its NT response is made of a challenge of eight octets just as MS-CHAPv2's is made
+// of a hash of eight octets (RFC 2433 §A.5, RFC 2759 §8.5).
+type MSCHAPResponse struct {
+	Ident      byte
+	Flags      byte // MSCHAPUseNT, or the LM response is meant
+	LMResponse [24]byte
+	NTResponse [24]byte
+}
+
+// MSCHAPUseNT is the flag that says to verify the NT response.
+const MSCHAPUseNT = 1
+
+// AddMSCHAPResponse adds challenge and response in the form of MS-CHAPv1.
+func AddMSCHAPResponse(p *Packet, challenge *[8]byte, r *MSCHAPResponse) error {
+	if err := addVendor(p, vendorMicrosoft, msCHAPChallenge, challenge[:]); err != nil {
+		return err
+	}
+	v := make([]byte, 0, chapResponseLen)
+	v = append(v, r.Ident, r.Flags)
+	v = append(v, r.LMResponse[:]...)
+	v = append(v, r.NTResponse[:]...)
+	return addVendor(p, vendorMicrosoft, msCHAPResponse, v)
+}
+
+// GetMSCHAPResponse reads both attributes; a challenge of another length than eight
+// is not MS-CHAPv1's.
+func GetMSCHAPResponse(p *Packet) (challenge [8]byte, r MSCHAPResponse, ok bool) {
+	c, ok := lookupVendor(p, vendorMicrosoft, msCHAPChallenge)
+	if !ok || len(c) != chapChallengeV1 {
+		return challenge, r, false
+	}
+	v, ok := lookupVendor(p, vendorMicrosoft, msCHAPResponse)
+	if !ok || len(v) != chapResponseLen {
+		return challenge, r, false
+	}
+	copy(challenge[:], c)
+	r.Ident, r.Flags = v[0], v[1]
+	copy(r.LMResponse[:], v[2:])
+	copy(r.NTResponse[:], v[26:])
+	return challenge, r, true
+}
+
 // carriesMSCHAP says whether p shows what a password can be guessed from off line.
 // It looks for the attributes and not for their meaning: a misshapen one leaks too.
 func carriesMSCHAP(p *Packet) bool {
 	for typ := range vendorAttributes(p, vendorMicrosoft) {
 		switch typ {
-		case msCHAPResponse, msCHAP2Response, msCHAPCPW1, msCHAPCPW2, msCHAP2CPW:
+		case msCHAPResponse, msCHAP2Response, msCHAPCPW1, msCHAPCPW2, msCHAPNTEncPW, msCHAP2CPW:
 			return true
 		}
 	}

@@ -65,6 +65,43 @@ func TestMSCHAP2Response(t *testing.T) {
 	}
 }
 
+func TestMSCHAPResponse(t *testing.T) {
+	p := NewRequest(CodeAccessRequest, testSecret)
+	challenge := [8]byte{1, 7: 2}
+	want := MSCHAPResponse{Ident: 9, Flags: MSCHAPUseNT, LMResponse: [24]byte{3, 23: 4}, NTResponse: [24]byte{5, 23: 6}}
+	if err := AddMSCHAPResponse(p, &challenge, &want); err != nil {
+		t.Fatal(err)
+	}
+	// RFC 2548 §2.1.3: Vendor-Type 1, Vendor-Length 52, Ident, Flags, LM-Response,
+	// NT-Response; §2.1.2: Vendor-Type 11 and the challenge.
+	if v := p.Attributes[0].Attribute; len(v) != 14 || v[4] != 11 || v[5] != 10 || v[6] != 1 || v[13] != 2 {
+		t.Errorf("challenge on the wire % x", v)
+	}
+	v := p.Attributes[1].Attribute
+	if len(v) != 56 || v[4] != 1 || v[5] != 52 || v[6] != 9 || v[7] != 1 || v[8] != 3 || v[31] != 4 || v[32] != 5 || v[55] != 6 {
+		t.Errorf("on the wire % x", v)
+	}
+	c, got, ok := GetMSCHAPResponse(p)
+	if !ok || c != challenge || got != want || !carriesMSCHAP(p) {
+		t.Errorf("%v %+v %v", c, got, ok)
+	}
+	if _, _, ok := GetMSCHAP2Response(p); ok {
+		t.Error("MS-CHAPv1 was taken for MS-CHAPv2")
+	}
+	long := NewRequest(CodeAccessRequest, testSecret)
+	_ = addVendor(long, vendorMicrosoft, msCHAPChallenge, make([]byte, 16)) // MS-CHAPv2's
+	_ = addVendor(long, vendorMicrosoft, msCHAPResponse, make([]byte, 50))
+	if _, _, ok := GetMSCHAPResponse(long); ok {
+		t.Error("a challenge of sixteen octets was taken")
+	}
+	short := NewRequest(CodeAccessRequest, testSecret)
+	_ = addVendor(short, vendorMicrosoft, msCHAPChallenge, make([]byte, 8))
+	_ = addVendor(short, vendorMicrosoft, msCHAPResponse, make([]byte, 49))
+	if _, _, ok := GetMSCHAPResponse(short); ok {
+		t.Error("a response of 49 octets was taken")
+	}
+}
+
 func TestMSCHAPOutcomes(t *testing.T) {
 	success := "S=" + strings.Repeat("0A", 20)
 	_, _, got := exchanged(t, CodeAccessAccept, func(p *Packet) error { return AddMSCHAP2Success(p, 7, success) })
@@ -172,13 +209,51 @@ func TestMPPEKeys(t *testing.T) {
 	}
 }
 
+func TestMSCHAPKeys(t *testing.T) {
+	for _, nt := range [][16]byte{{1, 15: 2}, {0, 0, 3}, {}} { // zero octets inside, too
+		request, reply, got := exchanged(t, CodeAccessAccept, func(p *Packet) error { return AddMSCHAPKeys(p, &nt) })
+		if k, ok := MSCHAPKeys(got); !ok || k != nt {
+			t.Fatalf("%x %v, want %x", k, ok, nt)
+		}
+		// With nothing but the formulas of RFC 2865 §5.2, from the bytes on the wire.
+		for i := 20; i < len(reply); i += int(reply[i+1]) {
+			if v := reply[i : i+int(reply[i+1])]; v[0] == 26 {
+				if v[6] != 12 || v[7] != 34 || len(v) != 40 {
+					t.Fatalf("on the wire % x", v)
+				}
+				b1 := md5.Sum(append([]byte("xyzzy5461"), request[4:20]...))
+				b2 := md5.Sum(append([]byte("xyzzy5461"), v[8:24]...))
+				var plain [32]byte
+				for j := range 16 {
+					plain[j], plain[16+j] = v[8+j]^b1[j], v[24+j]^b2[j]
+				}
+				if want := [32]byte(append(append(make([]byte, 8), nt[:]...), make([]byte, 8)...)); plain != want {
+					t.Fatalf("hidden % x, want % x", plain, want)
+				}
+			}
+		}
+		got.Secret = []byte("another")
+		if k, ok := MSCHAPKeys(got); ok && k == nt {
+			t.Error("keys opened under another secret")
+		}
+		got.Secret = nil
+		if _, ok := MSCHAPKeys(got); ok {
+			t.Error("keys opened without a secret")
+		}
+	}
+	_, _, got := exchanged(t, CodeAccessAccept, func(p *Packet) error { return addVendor(p, vendorMicrosoft, msCHAPMPPEKeys, make([]byte, 24)) })
+	if _, ok := MSCHAPKeys(got); ok {
+		t.Error("24 octets were taken for 32")
+	}
+}
+
 // hostileVendor are Vendor-Specific values that must neither hang nor panic.
 var hostileVendor = []string{
 	"", "00", "00000137", "0000013700", "000001371a", "000001371a00", "000001371a01", "000001371a02",
 	"000001371aff", "000001371a0341", "000001371a03411a00", "000001371a03411aff", "0000013710021102",
 	"00000137 10 04 8000", "00000137 10 14 800000000000000000000000000000000000",
 	"00000137 10 14 000000000000000000000000000000000000", "00000137 07 03 01", "00000137 1c 05 0a0000",
-	"00000137 19 34", "ffffffff 01 ff", "00003712 07 00",
+	"00000137 19 34", "00000137 1b 46", "00000137 1b 06 07090000", "00000137 06 06 06090001", "00000137 06 07 0609000155", "00000137 0c 02", "00000137 0c 12 00000000000000000000000000000000", "00000137 0c 22", "ffffffff 01 ff", "00003712 07 00",
 }
 
 func TestHostileVendorSpecific(t *testing.T) {
@@ -201,6 +276,8 @@ func TestHostileVendorSpecific(t *testing.T) {
 
 func readEverything(p *Packet) {
 	_, _, _ = GetMSCHAP2Response(p)
+	_, _, _ = GetMSCHAPResponse(p)
+	_, _ = MSCHAPKeys(p)
 	_ = carriesMSCHAP(p)
 	_, _, _ = GetMSCHAP2Success(p)
 	_, _, _ = GetMSCHAPError(p)
@@ -215,6 +292,10 @@ func FuzzMSAttributes(f *testing.F) {
 	for _, h := range hostileVendor {
 		f.Add(unhex(f, h))
 	}
+	f.Add(changeOnTheWire(f))
+	v1 := "00000137 0b 0a 0102030405060708 01 34 0901" + strings.Repeat("05", 48)
+	f.Add(unhex(f, v1))
+	f.Add(unhex(f, "00000137 0c 22"+strings.Repeat("07", 32)))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		p := NewRequest(CodeAccessRequest, testSecret)
 		for len(b) > 0 {
@@ -223,6 +304,25 @@ func FuzzMSAttributes(f *testing.F) {
 			b = b[n:]
 		}
 		readEverything(p)
+		if c, r, ok := GetMSCHAPResponse(p); ok {
+			q := NewRequest(CodeAccessRequest, testSecret)
+			if err := AddMSCHAPResponse(q, &c, &r); err != nil {
+				t.Fatal(err)
+			}
+			if c2, r2, ok := GetMSCHAPResponse(q); !ok || c2 != c || r2 != r {
+				t.Fatalf("%x %+v became %x %+v", c, r, c2, r2)
+			}
+		}
+		if nt, ok := MSCHAPKeys(p); ok {
+			q := NewRequest(CodeAccessRequest, testSecret)
+			q.Authenticator = p.Authenticator
+			if err := AddMSCHAPKeys(q, &nt); err != nil {
+				t.Fatal(err)
+			}
+			if again, ok := MSCHAPKeys(q); !ok || again != nt {
+				t.Fatalf("%x became %x", nt, again)
+			}
+		}
 		// What the walk finds is found again when it is written alone.
 		for _, vendor := range []uint32{vendorMicrosoft, 14122} {
 			for typ, v := range vendorAttributes(p, vendor) {

@@ -1,6 +1,7 @@
 package radius
 
 import (
+	"crypto/md5"
 	"fmt"
 
 	layeh "layeh.com/radius"
@@ -97,4 +98,53 @@ func openSalted(p *Packet, typ byte) (key [16]byte, ok bool) {
 		return key, false
 	}
 	return [16]byte(v), true
+}
+
+// RFC 2548 §2.4.1: an LM key of 8 octets, an NT key of 16, and 8 of padding.
+const (
+	chapKeysNT  = 8
+	chapKeysEnd = 24
+	chapKeysLen = 32
+)
+
+// AddMSCHAPKeys hides the keys that belong to MS-CHAPv1 in MS-CHAP-MPPE-Keys, as a
+// User-Password is hidden (RFC 2548 §2.4.1, RFC 2865 §5.2): without a salt, so that
+// they may go into a packet once. There is no LM key.
+func AddMSCHAPKeys(p *Packet, nt *[16]byte) error {
+	v := make([]byte, chapKeysLen)
+	copy(v[chapKeysNT:], nt[:])
+	passwordChain(p, v, v, v)
+	return addVendor(p, vendorMicrosoft, msCHAPMPPEKeys, v)
+}
+
+// MSCHAPKeys opens the NT key of a reply that ParseReply or Exchange returned; layeh
+// would end it at its first zero octet, as it ends a password. What the key is,
+// servers do not agree on: the RFC's words make it the NT hash, MPPE needs the hash
+// of that (RFC 3079 §2.3), and FreeRADIUS sends the latter.
+func MSCHAPKeys(p *Packet) (nt [16]byte, ok bool) {
+	v, ok := lookupVendor(p, vendorMicrosoft, msCHAPMPPEKeys)
+	if !ok || len(v) != chapKeysLen || len(p.Secret) == 0 {
+		return nt, false
+	}
+	var plain [chapKeysLen]byte
+	passwordChain(p, plain[:], v, v)
+	return [16]byte(plain[chapKeysNT:chapKeysEnd]), true
+}
+
+// passwordChain hides whole blocks of 16 octets or opens them (RFC 2865 §5.2):
+// each is added to a sum over the secret and the hidden block before it. hidden is
+// where those stand: dst or src.
+func passwordChain(p *Packet, dst, src, hidden []byte) {
+	before := p.Authenticator[:]
+	sum := md5.New()
+	for i := 0; i < len(src); i += md5.Size {
+		sum.Reset()
+		sum.Write(p.Secret)
+		sum.Write(before)
+		pad := sum.Sum(make([]byte, 0, md5.Size))
+		for j, o := range pad {
+			dst[i+j] = src[i+j] ^ o
+		}
+		before = hidden[i : i+md5.Size]
+	}
 }

@@ -19,6 +19,9 @@ const (
 	msCHAPResponse  = 1
 	msCHAPCPW1      = 3
 	msCHAPCPW2      = 4
+	msCHAPNTEncPW   = 6
+	msCHAPChallenge = 11
+	msCHAPMPPEKeys  = 12
 	msMPPESendKey   = 16
 	msMPPERecvKey   = 17
 	msCHAP2Response = 25
