@@ -191,6 +191,24 @@ func TestKernelClient(t *testing.T) {
 	})
 }
 
+// A key for many packets: whoever loses one asks for a reset.
+func TestStateful(t *testing.T) {
+	l := newLab(t, "--stateful")
+	capture(t, l.net, segment, labFilter, "pptp", "gre", "ccp", "comp_data")
+	l.insideServer(t)
+	inside := l.get(t, "INSIDE_ADDR")
+	vm := l.guest(t)
+	d := l.job(t)
+	d.Stateful = true
+	links := up(t, vm, d)
+	if links[0].MPPE != "128-bit stateful" {
+		t.Errorf("link %+v", links[0])
+	}
+	echoed(t, vm, clientvm.Ping{To: inside, Sizes: pings})
+	moved(t, vm, inside)
+	hangUp(t, vm)
+}
+
 // Twenty at once, each from an address of its own.
 func TestTwentyClients(t *testing.T) {
 	l := newLab(t)

@@ -36,18 +36,13 @@ type Deps struct {
 	RADIUS  radius.Exchanger // the services
 	Log     *slog.Logger
 	Metrics prometheus.Registerer // nil: none
-
-	// AskStateful makes the node ask for stateful MPPE, which pppd accepts but never
-	// proposes.
-	AskStateful bool
 }
 
 // settings is what Reload may change; sessions take what they need when they begin.
 type settings struct {
 	config.PPTP
-	demand      []ppp.Auth
-	strengths   ppp.MPPEBits
-	askStateful bool
+	demand    []ppp.Auth
+	strengths ppp.MPPEBits
 }
 
 // Node is a PPTP access concentrator. Start, Stop and Wait work once; a stopped node
@@ -142,7 +137,7 @@ func admissionConfig(p *config.PPTP) control.AdmissionConfig {
 
 // apply makes p count for what begins from now on.
 func (n *Node) apply(p *config.PPTP) {
-	set := &settings{PPTP: *p, askStateful: n.deps.AskStateful}
+	set := &settings{PPTP: *p}
 	for _, a := range p.Auth {
 		if a == config.AuthMSCHAPv2 {
 			set.demand = append(set.demand, ppp.AuthMSCHAPv2)

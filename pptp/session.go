@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"postern/internal/config"
 	"postern/pptp/chap"
 	"postern/pptp/gre"
 	"postern/pptp/mppe"
@@ -429,7 +430,8 @@ func (s *session) network(now time.Time) {
 	s.phase = phaseNetwork
 	timer := ppp.Timer{RTT: s.lcp.Results().RTT}
 	s.ccp = ppp.NewCCP(ppp.CCPConfig{
-		Timer: timer, Require: s.requireMPPE, Allow: s.grant.strengths & set.strengths, AllowStateful: set.MPPE.Stateful, AskStateful: set.askStateful,
+		Timer: timer, Require: s.requireMPPE, Allow: s.grant.strengths & set.strengths,
+		AllowStateful: set.MPPE.Stateful >= config.StatefulAllow, AskStateful: set.MPPE.Stateful == config.StatefulPrefer,
 	})
 	s.ipcp = ppp.NewIPCP(ppp.IPCPConfig{
 		Timer: timer, Local: set.Inside, Peer: s.grant.addr, DNS: s.grant.dns, NBNS: s.grant.nbns,

@@ -34,6 +34,7 @@ nothing behind but the directory given by --dir, and writes DIR/lab.env for scri
 	f.StringVar(&o.Radius, "radius", "", "serve RADIUS/UDP for other NAS on `ADDR:PORT`, accounting on the next port")
 	f.StringVar(&o.Redis, "redis", "", "use the Redis at `URL` instead of the embedded store")
 	f.BoolVar(&o.NoLockout, "no-lockout", false, "never lock out, for conformance tools that send wrong passwords")
+	f.BoolVar(&o.Stateful, "stateful", false, "ask clients for MPPE's stateful mode")
 	f.BoolVar(&o.NoTour, "no-tour", false, "do not dial in")
 	f.BoolVar(&o.Once, "once", false, "end after the tour; the exit status tells whether every step was right")
 	f.BoolVarP(&o.Verbose, "verbose", "v", false, "log what node and service do")

@@ -51,7 +51,7 @@ radius:
 	case p.Listen != netip.MustParseAddrPort("0.0.0.0:1723"), p.Tun != "postern0", p.MTU != 1400,
 		len(p.Auth) != 1 || p.Auth[0] != AuthMSCHAPv2,
 		len(p.AllowedSources) != 1 || p.AllowedSources[0].Bits() != 0,
-		!p.MPPE.Require, p.MPPE.Stateful, len(p.MPPE.Strengths) != 1 || p.MPPE.Strengths[0] != 128,
+		!p.MPPE.Require, p.MPPE.Stateful != StatefulNever, len(p.MPPE.Strengths) != 1 || p.MPPE.Strengths[0] != 128,
 		p.Limits.HalfOpen != 256, p.Limits.MaxCalls != 4096, p.Timers.Idle != 30*time.Second,
 		g.Radius.Timeout != 3*time.Second, g.Radius.Retries != 2, g.Radius.Servers[0].Weight != 1,
 		g.Radius.Servers[0].AllowMSCHAPOverUDP, g.Spool.Dir != "/var/lib/postern/spool",

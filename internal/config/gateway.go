@@ -53,8 +53,8 @@ type MPPE struct {
 	Require bool `yaml:"require" default:"true"`
 	// Strengths in bits that are acceptable, of 128, 56 and 40.
 	Strengths []int `yaml:"strengths" default:"128"`
-	// Stateful accepts stateful mode, where one lost packet costs a round trip.
-	Stateful bool `yaml:"stateful" default:"false"`
+	// Stateful mode, where one lost packet costs a round trip.
+	Stateful Stateful `yaml:"stateful" default:"never"`
 }
 
 // Limits bound what outsiders can make a node spend.

@@ -180,6 +180,24 @@ func (*Auth) expected() string { return enumExpected(auths) }
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (a *Auth) UnmarshalText(text []byte) error { return enumSet(a, auths, text) }
 
+// Stateful is what a node thinks of MPPE's stateful mode (RFC 3078 §3).
+type Stateful uint8
+
+const (
+	StatefulUnknown Stateful = iota
+	StatefulNever
+	StatefulAllow  // for peers that insist
+	StatefulPrefer // asked for; a pppd without mppe-stateful hangs up then
+)
+
+var statefuls = []string{StatefulNever: "never", StatefulAllow: "allow", StatefulPrefer: "prefer"}
+
+func (s Stateful) String() string  { return enumName(statefuls, int(s)) }
+func (*Stateful) expected() string { return enumExpected(statefuls) }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (s *Stateful) UnmarshalText(text []byte) error { return enumSet(s, statefuls, text) }
+
 // LogFormat is how log lines look.
 type LogFormat uint8
 

@@ -23,6 +23,7 @@ type Options struct {
 	Radius    string // ADDR:PORT for other NAS, accounting on the next port; empty: none
 	Redis     string // URL; empty: the embedded store
 	NoLockout bool
+	Stateful  bool // ask for MPPE's stateful mode
 	NoTour    bool
 	Once      bool // end after the tour
 
@@ -39,7 +40,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	if os.Geteuid() != 0 {
 		return errors.New("the lab opens raw sockets and a TUN device: run it as root")
 	}
-	f := files{Redis: o.Redis, NoLockout: o.NoLockout}
+	f := files{Redis: o.Redis, NoLockout: o.NoLockout, Stateful: o.Stateful}
 	if f.Listen, err = parseListen(o.Listen); err != nil {
 		return err
 	}

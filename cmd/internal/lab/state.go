@@ -169,6 +169,7 @@ type files struct {
 	RadSec    netip.AddrPort
 	Redis     string
 	NoLockout bool
+	Stateful  bool
 
 	First, Last, Inside, Node, Pool, Host, Refused string
 	RadiusAcct                                     netip.AddrPort
@@ -199,6 +200,9 @@ pptp:
   inside: {{.Node}}
   tun: postern-lab
   routes: [{{.Pool}}]
+{{- if .Stateful}}
+  mppe: {stateful: prefer}
+{{- end}}
   limits: {per_source_rate: 6000} # many clients of a lab share an address
 radius:
   servers:
