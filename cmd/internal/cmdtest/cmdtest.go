@@ -107,6 +107,9 @@ func Start(t testing.TB, program string, args ...string) *Process {
 	return p
 }
 
+// PID is the program's process ID.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
 // Write takes what the program prints.
 func (p *Process) Write(b []byte) (int, error) {
 	p.mu.Lock()
