@@ -66,6 +66,10 @@ type ClientConfig struct {
 	// Status-Server stays dead until it answers again.
 	DeadTime time.Duration
 
+	// Reverse answers what RadSec services ask on the connections we opened to them
+	// (RFC 5176); nil: such requests are dropped.
+	Reverse Handler
+
 	// AllowMSCHAPOverUDP lets MS-CHAP responses leave the host in the clear.
 	AllowMSCHAPOverUDP bool
 

@@ -23,6 +23,7 @@ type link struct {
 
 	writing sync.Mutex    // one packet at a time on a stream
 	doubt   chan struct{} // asks the watchdog to look now
+	asked   chan []byte   // requests of the service's own; nil: not taken
 
 	// Under t.mu.
 	slots [256]slot
@@ -270,14 +271,19 @@ func (t *target) transmit(f *flight) {
 	case UDP:
 		_, _ = l.conn.Write(f.sent)
 	case RadSec:
-		l.writing.Lock()
-		defer l.writing.Unlock()
-		_ = l.conn.SetWriteDeadline(time.Now().Add(t.c.cfg.Timeout))
-		if err := WritePacket(l.conn, f.sent); err != nil {
-			t.c.log.Debug("RadSec write failed", "server", t.name, "err", err)
-			_ = l.conn.Close() // its reader ends the link
-		}
+		l.write(f.sent)
 	case TransportUnknown:
+	}
+}
+
+// write sends a packet on a stream.
+func (l *link) write(b []byte) {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	_ = l.conn.SetWriteDeadline(time.Now().Add(l.t.c.cfg.Timeout))
+	if err := WritePacket(l.conn, b); err != nil {
+		l.t.c.log.Debug("RadSec write failed", "server", l.t.name, "err", err)
+		_ = l.conn.Close() // its reader ends the link
 	}
 }
 

@@ -1,11 +1,13 @@
 package radius
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"time"
 )
 
@@ -89,8 +91,15 @@ func (t *target) handshake() (*link, error) {
 	}
 	// Close of a TLS connection may wait to say goodbye; this one need not.
 	l := t.newLink(&abrupt{conn, raw})
+	if t.c.cfg.Reverse != nil {
+		l.asked = make(chan []byte, askedRoom)
+		if !t.c.spawn(l.serve) {
+			_ = raw.Close()
+			return nil, ErrClosed
+		}
+	}
 	if !t.c.spawn(l.readStream) {
-		_ = raw.Close()
+		l.end()
 		return nil, ErrClosed
 	}
 	return l, nil
@@ -119,7 +128,49 @@ func (l *link) readStream() {
 			l.t.c.log.Debug("RadSec connection ended", "server", l.t.name, "err", err)
 			return
 		}
+		if l.asked != nil && isRequest(b) {
+			// Who reads waits for room, so that TCP makes the service wait, too.
+			select {
+			case l.asked <- bytes.Clone(b):
+			case <-l.gone:
+				return
+			case <-l.t.c.ctx.Done():
+				return
+			}
+			continue
+		}
 		l.deliver(b)
+	}
+}
+
+// askedRoom is how many requests of the service's may wait on a connection, ours.
+const askedRoom = 64
+
+// isRequest says whether a packet is none of the replies.
+func isRequest(b []byte) bool {
+	c := Code(b[offCode])
+	return c == CodeDisconnectRequest || c == CodeCoARequest
+}
+
+// serve answers what the service asks on the connection that we opened (RFC 5176 the
+// other way round): the node needs no port of its own for that, and nobody can ask
+// but the services that it is configured with and that have proved who they are.
+func (l *link) serve() {
+	from := Peer{Transport: RadSec, Name: l.t.name, Secret: l.t.secret}
+	if a, err := netip.ParseAddrPort(l.conn.RemoteAddr().String()); err == nil {
+		from.Addr = netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+	}
+	for {
+		select {
+		case req := <-l.asked:
+			if reply := l.t.c.cfg.Reverse.ServeRADIUS(l.t.c.ctx, req, from); reply != nil {
+				l.write(reply)
+			}
+		case <-l.gone:
+			return
+		case <-l.t.c.ctx.Done():
+			return
+		}
 	}
 }
 

@@ -105,8 +105,9 @@ func clientTLS(t *testing.T, f TLSFiles, name string) *tls.Config {
 	return c
 }
 
-// serveStream serves h on one RadSec connection until it ends.
-func serveStream(raw net.Conn, conf *tls.Config, h Handler) error {
+// serveStream serves h on one RadSec connection until it ends. What opened is given
+// sends requests of the service's own.
+func serveStream(raw net.Conn, conf *tls.Config, h Handler, opened func(send func([]byte))) error {
 	defer func() { _ = raw.Close() }()
 	conn := tls.Server(raw, conf)
 	if err := conn.Handshake(); err != nil {
@@ -118,6 +119,13 @@ func serveStream(raw net.Conn, conf *tls.Config, h Handler) error {
 	defer answering.Wait()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	if opened != nil {
+		opened(func(b []byte) {
+			mu.Lock()
+			defer mu.Unlock()
+			_, _ = conn.Write(b)
+		})
+	}
 	buf := make([]byte, MaxPacket)
 	for {
 		b, err := ReadPacket(conn, buf)
@@ -161,7 +169,7 @@ func listenRadSec(t *testing.T, addr string, conf *tls.Config, h Handler) *radse
 			s.conns = append(s.conns, conn)
 			s.mu.Unlock()
 			s.wg.Go(func() {
-				err := serveStream(conn, conf, h)
+				err := serveStream(conn, conf, h, nil)
 				s.mu.Lock()
 				defer s.mu.Unlock()
 				s.errs = append(s.errs, err)
@@ -323,13 +331,14 @@ func TestTLSFiles(t *testing.T) {
 
 // simulated is a RadSec service behind net.Pipe, for virtual time.
 type simulated struct {
-	conf   *tls.Config
-	h      Handler
-	wg     sync.WaitGroup
-	dials  atomic.Int32
-	refuse atomic.Bool
-	mu     sync.Mutex
-	conns  []net.Conn
+	conf    *tls.Config
+	h       Handler
+	wg      sync.WaitGroup
+	dials   atomic.Int32
+	refuse  atomic.Bool
+	mu      sync.Mutex
+	conns   []net.Conn
+	reverse func([]byte) // sends on the newest connection
 }
 
 func (s *simulated) dial(context.Context, string, string) (net.Conn, error) {
@@ -341,8 +350,22 @@ func (s *simulated) dial(context.Context, string, string) (net.Conn, error) {
 	s.mu.Lock()
 	s.conns = append(s.conns, theirs)
 	s.mu.Unlock()
-	s.wg.Go(func() { _ = serveStream(theirs, s.conf, s.h) })
+	s.wg.Go(func() {
+		_ = serveStream(theirs, s.conf, s.h, func(send func([]byte)) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.reverse = send
+		})
+	})
 	return ours, nil
+}
+
+// send has the service ask on its own.
+func (s *simulated) send(b []byte) {
+	s.mu.Lock()
+	send := s.reverse
+	s.mu.Unlock()
+	send(b)
 }
 
 func (s *simulated) hangUp() {
