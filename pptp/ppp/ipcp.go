@@ -116,9 +116,13 @@ func (i *IPCP) Close(now time.Time, reason string) (s Step) {
 // Starting the last request is kept, so that the session need not wait for that.
 func (i *IPCP) Input(now time.Time, data []byte) (s Step) {
 	if i.state == Starting && len(data) <= maxEarly {
-		if p, err := parsePacket(data); err == nil && p.code == CodeConfigureRequest {
-			i.early = append(i.early[:0], data...)
+		p, err := parsePacket(data)
+		if err == nil && p.code == CodeConfigureRequest {
+			if err = checkOptions(p.data); err == nil {
+				i.early = append(i.early[:0], data...)
+			}
 		}
+		s.Err = err
 		return s
 	}
 	i.input(now, i, data, &s)
