@@ -13,20 +13,25 @@ import (
 //
 //	           Start            Response           Success, Failure R=0
 //	idle ───────────► challenged ───────► judging ─────────────────────► over
-//	                   │ no more tries     ▲   │ Failure R=1              ▲
-//	                   │          Response │   ▼                          │
-//	                   └──────────────┐   refused ────────────────────────┤
-//	                                  └──────────── RetryTimeout ─────────┘
+//	                   │ no more tries   ▲ ▲   │ │ Failure R=1            ▲
+//	                   │        Response │ │   │ ▼                        │
+//	                   │                 └─│───│─refused ── RetryTimeout ─┤
+//	                   │   Change-Password │   ▼ Failure E=648            │
+//	                   │                   └── expired ── ChangeTimeout ──┤
+//	                   └──────────────────────────────────────────────────┘
+//
+// One password is changed in an exchange, and that after a Response only.
 //
 // Malformed and misplaced packets are ignored in every state; what ends it is
 // a verdict or a time-out. It is not safe for concurrent use.
 type Authenticator struct {
 	cfg       Config
 	state     authState
-	ident     byte     // of the Challenge, then of the Response
-	challenge [16]byte // the next Response answers it
+	ident     byte     // of the Challenge, then of the Response or Change-Password
+	challenge [16]byte // the next Response or Change-Password answers it
 	sent      []byte   // Challenge, Success or Failure, as it may have to be repeated
-	answered  []byte   // the Response that Success or Failure answered
+	answered  []byte   // the Response that Success or Failure answered, or a Change-Password's first octets
+	name      string   // of the Response
 	tries     int      // Challenges sent
 	retries   int      // Failures with R=1 sent
 	deadline  time.Time
@@ -39,6 +44,7 @@ const (
 	authChallenged
 	authJudging
 	authRefused // with R=1
+	authExpired // with E=648
 	authOver
 )
 
@@ -62,6 +68,9 @@ func NewAuthenticator(cfg Config) *Authenticator {
 	}
 	if cfg.MaxRetries <= 0 {
 		cfg.MaxRetries = defaultMaxRetries
+	}
+	if cfg.ChangeTimeout <= 0 {
+		cfg.ChangeTimeout = DefaultChangeTimeout
 	}
 	return &Authenticator{cfg: cfg}
 }
@@ -99,8 +108,12 @@ func (a *Authenticator) Timeout(now time.Time) Step {
 	if a.deadline.IsZero() || now.Before(a.deadline) {
 		return Step{}
 	}
-	if a.state == authRefused {
+	switch a.state {
+	case authRefused:
 		return a.over(NoRetry)
+	case authExpired:
+		return a.over(NoChange)
+	case authIdle, authChallenged, authJudging, authOver:
 	}
 	if a.tries >= a.cfg.MaxTries {
 		return a.over(NoResponse)
@@ -113,17 +126,25 @@ func (a *Authenticator) over(r Reason) Step {
 	return Step{Event: Failed{Reason: r}}
 }
 
-// Input takes a CHAP packet from its Code on and does not keep it. A Response
-// that has been answered is answered the same again, for as long as the
-// Authenticator lives: RFC 1994 §4.2 wants that, because Success may get lost.
+// Input takes a CHAP packet from its Code on and does not keep it. A Response or
+// Change-Password that has been answered is answered the same again, for as long as
+// the Authenticator lives: RFC 1994 §4.2 wants that, because Success may get lost.
 func (a *Authenticator) Input(now time.Time, data []byte) Step {
 	p, err := parsePacket(data)
 	if err != nil {
 		return Step{Err: err}
 	}
-	if p.Code != CodeResponse {
-		return Step{Err: ErrCode}
+	switch p.Code {
+	case CodeResponse:
+		return a.inResponse(p)
+	case CodeChangePassword:
+		return a.inChange(p)
+	case CodeUnknown, CodeChallenge, CodeSuccess, CodeFailure:
 	}
+	return Step{Err: ErrCode}
+}
+
+func (a *Authenticator) inResponse(p packet) Step {
 	r, err := parseResponse(p.Data)
 	if err != nil {
 		return Step{Err: err}
@@ -134,32 +155,71 @@ func (a *Authenticator) Input(now time.Time, data []byte) Step {
 			return Step{Err: ErrIdent}
 		}
 		return a.judge(p, r)
-	case authJudging:
-		if p.Ident != a.ident {
-			return Step{Err: ErrIdent}
-		}
-		return Step{} // a repetition; the verdict is on its way
+	case authJudging, authOver:
+		return a.repeated(p)
 	case authRefused:
-		if bytes.Equal(data[:headerLen+len(p.Data)], a.answered) {
+		if bytes.Equal(p.Append(nil), a.answered) {
 			return Step{Send: a.sent}
 		}
 		// RFC 2759 §9.1.4 counts the identifier up by one. Windows' identifiers
 		// run on across protocols, and others do not count at all, so any will
 		// do: what the Response has to fit is the challenge.
 		return a.judge(p, r)
-	case authOver:
-		if a.answered == nil || p.Ident != a.ident {
-			return Step{Err: ErrIdent}
+	case authExpired:
+		if bytes.Equal(p.Append(nil), a.answered) {
+			return Step{Send: a.sent}
 		}
-		return Step{Send: a.sent}
 	case authIdle:
 	}
 	return Step{Err: ErrState}
 }
 
-func (a *Authenticator) judge(p packet, r response) Step {
+// inChange takes a Change-Password, whose identifier may be any for the same reason
+// as a second Response's.
+func (a *Authenticator) inChange(p packet) Step {
+	c, err := parseChange(p.Data)
+	if err != nil {
+		return Step{Err: err}
+	}
+	switch a.state {
+	case authExpired:
+		a.judging(packet{p.Code, p.Ident, nil}) // nothing of it needs to be kept
+		return Step{Event: ChangePassword{
+			Ident:             p.Ident,
+			Challenge:         a.challenge,
+			EncryptedPassword: c.EncryptedPassword,
+			EncryptedHash:     c.EncryptedHash,
+			PeerChallenge:     c.PeerChallenge,
+			NTResponse:        c.NTResponse,
+			Name:              a.name,
+		}}
+	case authJudging, authOver:
+		return a.repeated(p)
+	case authIdle, authChallenged, authRefused:
+	}
+	return Step{Err: ErrState}
+}
+
+// repeated is for what has been handed up already: the verdict is on its way, or is
+// sent again.
+func (a *Authenticator) repeated(p packet) Step {
+	if a.answered == nil || p.Ident != a.ident || p.Code != Code(a.answered[0]) {
+		return Step{Err: ErrIdent}
+	}
+	if a.state == authJudging {
+		return Step{}
+	}
+	return Step{Send: a.sent}
+}
+
+func (a *Authenticator) judging(p packet) {
 	a.state, a.deadline = authJudging, time.Time{}
 	a.ident, a.answered = p.Ident, p.Append(nil)
+}
+
+func (a *Authenticator) judge(p packet, r response) Step {
+	a.judging(p)
+	a.name = r.Name
 	return Step{Event: Response{
 		Ident:         p.Ident,
 		Challenge:     a.challenge,
@@ -169,7 +229,7 @@ func (a *Authenticator) judge(p packet, r response) Step {
 	}}
 }
 
-// Success relays `S=… M=…` for the Response handed up.
+// Success relays `S=… M=…` for the Response or Change-Password handed up.
 func (a *Authenticator) Success(_ time.Time, text string) Step {
 	if a.state != authJudging {
 		return Step{Err: ErrState}
@@ -180,8 +240,9 @@ func (a *Authenticator) Success(_ time.Time, text string) Step {
 }
 
 // Failure relays `E=… R=… C=… V=… M=…`, octet for octet. With R=1 the exchange
-// goes on and the next Response has to answer C= (RFC 2759 §6); otherwise, or
-// when the peer has had its tries, it has Failed.
+// goes on and the next Response has to answer C= (RFC 2759 §6). With E=648 for a
+// Response it goes on, too, whatever R= says: a Change-Password may answer C=.
+// Otherwise, or when the peer has had its tries, it has Failed.
 func (a *Authenticator) Failure(now time.Time, text string) Step {
 	if a.state != authJudging {
 		return Step{Err: ErrState}
@@ -189,7 +250,14 @@ func (a *Authenticator) Failure(now time.Time, text string) Step {
 	a.sent = textPacket(CodeFailure, a.ident, text)
 	// A text we cannot read may still mean something to the peer.
 	verdict, err := mschap.ParseError(text)
-	if err == nil && verdict.Retry && a.retries < a.cfg.MaxRetries {
+	changed := Code(a.answered[0]) == CodeChangePassword
+	switch {
+	case err != nil || changed:
+	case mayChange(&verdict):
+		a.state, a.challenge = authExpired, verdict.Challenge
+		a.deadline = now.Add(a.cfg.ChangeTimeout)
+		return Step{Send: a.sent, Event: Expired{a.deadline}}
+	case verdict.Retry && a.retries < a.cfg.MaxRetries:
 		a.retries++
 		a.state, a.challenge = authRefused, verdict.Challenge
 		a.deadline = now.Add(a.cfg.RetryTimeout)

@@ -62,6 +62,10 @@ func describe(s Step) string {
 	case nil:
 	case Response:
 		parts = append(parts, fmt.Sprintf("response id=%d challenge=%x peer=%x nt=%x flags=%d name=%q", e.Ident, e.Challenge, e.PeerChallenge, e.NTResponse, e.Flags, e.Name))
+	case Expired:
+		parts = append(parts, fmt.Sprintf("expired, waits %v", e.Until.Sub(epoch)))
+	case ChangePassword:
+		parts = append(parts, fmt.Sprintf("change id=%d challenge=%x password=%x… hash=%x peer=%x nt=%x name=%q", e.Ident, e.Challenge, e.EncryptedPassword[:8], e.EncryptedHash, e.PeerChallenge, e.NTResponse, e.Name))
 	case Succeeded:
 		parts = append(parts, fmt.Sprintf("succeeded hashhash=%x nt=%x message=%q", e.HashHash, e.NTResponse, e.Message))
 	case Failed:

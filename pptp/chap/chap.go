@@ -13,9 +13,14 @@
 //	Response:  49 | peer challenge (16) | reserved (8) | NT-Response (24) | flags (1) | name
 //	Success:   S=<40 hex digits> M=<text>
 //	Failure:   E=<code> R=<0|1> C=<32 hex digits> V=3 M=<text>
+//	Change-Password: encrypted password (516) | encrypted hash (16) |
+//	           peer challenge (16) | reserved (8) | NT-Response (24) | flags (2)
 //
-// Left out: Change-Password (RFC 2759 §7; the refusal E=648 is relayed, the
-// password is changed elsewhere) and challenges after the first success.
+// A Failure with E=648 lets the peer change its expired password in the same
+// exchange (RFC 2759 §7): its Change-Password answers the challenge of C= with the
+// new password, and gets a Success or Failure like a Response.
+//
+// Left out: challenges after the first success.
 //
 // Both machines do no I/O and have no clock. What arrives and does not fit is
 // ignored, as RFC 1994 §4 wants, and named in Step.Err for a counter.
@@ -36,7 +41,7 @@ type Step struct {
 	Err   error  // why the input was ignored
 }
 
-// Event is one of Response, Succeeded and Failed.
+// Event is one of Response, Expired, ChangePassword, Succeeded and Failed.
 type Event interface{ event() }
 
 // Response is a login to be judged: the Authenticator waits for Success or
@@ -50,6 +55,22 @@ type Response struct {
 	Name          string
 }
 
+// Expired tells that the Failure just relayed lets the peer change its password, and
+// that the Authenticator waits for it. Nothing is asked of the owner.
+type Expired struct{ Until time.Time }
+
+// ChangePassword is a login to be judged like a Response: with its new password, once
+// that has been set. The Name is that of the Response before.
+type ChangePassword struct {
+	Ident             byte
+	Challenge         [16]byte // the C= of the Failure before
+	EncryptedPassword [mschap.PWBlockLen]byte
+	EncryptedHash     [16]byte
+	PeerChallenge     [16]byte
+	NTResponse        [24]byte
+	Name              string
+}
+
 // Succeeded tells a Peer's owner that the server has proved to know the
 // password; mschap.MasterKey takes its fields.
 type Succeeded struct {
@@ -58,16 +79,19 @@ type Succeeded struct {
 	Message    string // what follows M=
 }
 
-// Failed ends the exchange, unless Error.Retry lets a Peer try again.
+// Failed ends the exchange, unless Error.Retry lets a Peer try again, or its code lets
+// it change its password.
 type Failed struct {
 	Reason Reason
 	Error  mschap.Error // with Rejected, as far as Text could be read
 	Text   string       // with Rejected: the Failure packet's text
 }
 
-func (Response) event()  {}
-func (Succeeded) event() {}
-func (Failed) event()    {}
+func (Response) event()       {}
+func (Expired) event()        {}
+func (ChangePassword) event() {}
+func (Succeeded) event()      {}
+func (Failed) event()         {}
 
 // Reason says why an exchange failed. The zero value is never reported.
 //
@@ -79,6 +103,7 @@ const (
 	Rejected             // a Failure was sent or received
 	NoResponse           // the peer never answered the Challenge
 	NoRetry              // the peer was allowed another try and made none
+	NoChange             // the peer was allowed to change its password and did not
 	NoChallenge          // the server never sent a Challenge
 	NoVerdict            // the server never answered the Response
 	Impostor             // the server's proof S= is wrong or missing
@@ -93,6 +118,8 @@ func (r Reason) String() string {
 		return "no response to the challenge"
 	case NoRetry:
 		return "no second try"
+	case NoChange:
+		return "no new password"
 	case NoChallenge:
 		return "no challenge"
 	case NoVerdict:
@@ -132,6 +159,11 @@ const (
 	defaultRetryTimeout = time.Minute
 	defaultMaxRetries   = 3
 
+	// DefaultChangeTimeout is for a user who has to think of a new password. It is
+	// shorter than the two minutes for which a service remembers that the dialogue's
+	// second factor was given.
+	DefaultChangeTimeout = 100 * time.Second
+
 	// defaultChallengeTimeout is a Peer's patience with the server.
 	defaultChallengeTimeout = 30 * time.Second
 )
@@ -144,6 +176,8 @@ type Config struct {
 	MaxTries     int           // Challenges sent before giving up
 	RetryTimeout time.Duration // for the Response after a Failure with R=1
 	MaxRetries   int           // such Failures before giving up
+
+	ChangeTimeout time.Duration // for the Change-Password after a Failure with E=648
 }
 
 // backoff returns how long to wait after the try'th packet, from 1.

@@ -13,23 +13,24 @@ import (
 // that loses, repeats and delays, on time that only jumps from one event to
 // the next. judge is the service, and takes a second.
 type exchange struct {
-	rng        *rand.Rand
-	loss, dup  float64
-	now        time.Time
-	queue      []delivery
-	auth       *Authenticator
-	peer       *Peer
-	judge      func(Response) (ok bool, text string)
-	authEvents []Event
-	peerEvents []Event
-	onPeer     func(Event) Step
+	rng         *rand.Rand
+	loss, dup   float64
+	now         time.Time
+	queue       []delivery
+	auth        *Authenticator
+	peer        *Peer
+	judge       func(Response) (ok bool, text string)
+	judgeChange func(ChangePassword) (ok bool, text string)
+	authEvents  []Event
+	peerEvents  []Event
+	onPeer      func(Event) Step
 }
 
 type delivery struct {
 	at     time.Time
 	toPeer bool
 	data   []byte // nil: a verdict for ev
-	ev     Response
+	ev     Event
 }
 
 func (x *exchange) fromAuth(s Step) {
@@ -40,9 +41,18 @@ func (x *exchange) fromAuth(s Step) {
 		return
 	}
 	x.authEvents = append(x.authEvents, s.Event)
-	if r, ok := s.Event.(Response); ok {
-		x.queue = append(x.queue, delivery{at: x.now.Add(time.Second), ev: r})
+	switch s.Event.(type) {
+	case Response, ChangePassword:
+		x.queue = append(x.queue, delivery{at: x.now.Add(time.Second), ev: s.Event})
 	}
+}
+
+// verdict is the service's.
+func (x *exchange) verdict(e Event) (ok bool, text string) {
+	if c, is := e.(ChangePassword); is {
+		return x.judgeChange(c)
+	}
+	return x.judge(e.(Response))
 }
 
 func (x *exchange) fromPeer(s Step) {
@@ -103,7 +113,7 @@ func (x *exchange) run(t *testing.T) {
 		case d.data != nil:
 			x.fromAuth(x.auth.Input(x.now, d.data))
 		default:
-			if ok, text := x.judge(d.ev); ok {
+			if ok, text := x.verdict(d.ev); ok {
 				x.fromAuth(x.auth.Success(x.now, text))
 			} else {
 				x.fromAuth(x.auth.Failure(x.now, text))

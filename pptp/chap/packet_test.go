@@ -33,6 +33,13 @@ func read(b []byte) (text string, again []byte, err error) {
 		}
 		text = fmt.Sprintf("%v id=%d peer=%x nt=%x name=%q", p.Code, p.Ident, r.PeerChallenge, r.NTResponse, r.Name)
 		p.Data = r.Append(nil)
+	case CodeChangePassword:
+		c, err := parseChange(p.Data)
+		if err != nil {
+			return "", nil, err
+		}
+		text = fmt.Sprintf("%v id=%d password=%x… hash=%x peer=%x nt=%x", p.Code, p.Ident, c.EncryptedPassword[:8], c.EncryptedHash, c.PeerChallenge, c.NTResponse)
+		p.Data = c.Append(nil)
 	case CodeSuccess, CodeFailure:
 		text = fmt.Sprintf("%v id=%d text=%q", p.Code, p.Ident, p.Data)
 	default:

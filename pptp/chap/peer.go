@@ -27,14 +27,17 @@ type PeerConfig struct {
 //
 // Malformed and misplaced packets are ignored in every state. A Success whose
 // proof is wrong ends it, as RFC 2759 §5 asks; a Failure ends it but for
-// Retry. It is not safe for concurrent use.
+// Retry and Change. It is not safe for concurrent use.
 type Peer struct {
 	cfg       PeerConfig
 	state     peerState
 	name      string
 	hash      [16]byte
 	ident     byte
-	challenge [16]byte // the one answered, or with R=1 to be answered by Retry
+	challenge [16]byte // the one answered, or to be answered by Retry or Change
+	mayRetry  bool     // the Failure had R=1
+	mayChange bool     // the Failure had E=648
+	changing  bool     // a Change-Password was sent
 	proof     string   // S= as the server must send it
 	response  [24]byte
 	sent      []byte
@@ -48,7 +51,7 @@ const (
 	peerIdle peerState = iota
 	peerWaiting
 	peerAnswered
-	peerMayRetry
+	peerRefused // but Retry or Change may go on
 	peerOver
 )
 
@@ -140,7 +143,7 @@ func (p *Peer) inChallenge(now time.Time, in packet) Step {
 	switch {
 	case p.state == peerAnswered && in.Ident == p.ident && c.Value == p.challenge:
 		return Step{Send: p.sent} // repeated; so is the answer, or the proof would change
-	case p.state != peerWaiting && p.state != peerAnswered:
+	case p.state != peerWaiting && p.state != peerAnswered || p.changing:
 		return Step{Err: ErrState}
 	}
 	return p.answer(now, in.Ident, c.Value)
@@ -148,15 +151,28 @@ func (p *Peer) inChallenge(now time.Time, in packet) Step {
 
 func (p *Peer) answer(now time.Time, ident byte, challenge [16]byte) Step {
 	r := response{Name: p.name}
-	if _, err := io.ReadFull(p.cfg.Rand, r.PeerChallenge[:]); err != nil {
+	if !p.respond(challenge, &r.PeerChallenge, &r.NTResponse) {
 		return p.over(Failed{Reason: NoRandomness})
 	}
-	digest := mschap.ChallengeHash(&r.PeerChallenge, &challenge, mschap.TrimDomain(p.name))
-	r.NTResponse = mschap.NTResponse(digest, &p.hash)
+	return p.begin(now, packet{CodeResponse, ident, r.Append(nil)})
+}
+
+// respond draws a peer challenge and answers both by p.hash; false: no randomness.
+func (p *Peer) respond(challenge [16]byte, peer *[16]byte, nt *[24]byte) bool {
+	if _, err := io.ReadFull(p.cfg.Rand, peer[:]); err != nil {
+		return false
+	}
+	digest := mschap.ChallengeHash(peer, &challenge, mschap.TrimDomain(p.name))
+	*nt = mschap.NTResponse(digest, &p.hash)
 	hashHash := mschap.HashHash(&p.hash)
-	p.proof = mschap.AuthenticatorResponse(&hashHash, &r.NTResponse, digest)
-	p.ident, p.challenge, p.response = ident, challenge, r.NTResponse
-	p.sent = packet{CodeResponse, ident, r.Append(nil)}.Append(nil)
+	p.proof = mschap.AuthenticatorResponse(&hashHash, nt, digest)
+	p.challenge, p.response = challenge, *nt
+	return true
+}
+
+// begin sends an answer for the first time.
+func (p *Peer) begin(now time.Time, answer packet) Step {
+	p.ident, p.sent = answer.Ident, answer.Append(nil)
 	p.state, p.tries = peerAnswered, 0
 	return p.send(now)
 }
@@ -186,8 +202,10 @@ func (p *Peer) inSuccess(text string) Step {
 func (p *Peer) inFailure(text string) Step {
 	verdict, err := mschap.ParseError(text)
 	step := p.over(Failed{Rejected, verdict, text})
-	if err == nil && verdict.Retry {
-		p.state, p.challenge = peerMayRetry, verdict.Challenge
+	p.mayRetry = err == nil && verdict.Retry && !p.changing
+	p.mayChange = err == nil && mayChange(&verdict) && !p.changing
+	if p.mayRetry || p.mayChange {
+		p.state, p.challenge = peerRefused, verdict.Challenge
 	}
 	return step
 }
@@ -196,9 +214,30 @@ func (p *Peer) inFailure(text string) Step {
 // identifier and to the challenge C= (RFC 2759 §9.1.4). The user has as long
 // as the server grants.
 func (p *Peer) Retry(now time.Time, name, password string) Step {
-	if p.state != peerMayRetry {
+	if p.state != peerRefused || !p.mayRetry {
 		return Step{Err: ErrState}
 	}
 	p.name, p.hash = name, mschap.NTHash(password)
 	return p.answer(now, p.ident+1, p.challenge)
+}
+
+// Change answers a Failure with E=648 by a new password, under the next identifier
+// and to the challenge C= (RFC 2759 §7). The new password is then the one that a
+// Success must prove. A password that cannot be sent changes nothing.
+func (p *Peer) Change(now time.Time, password string) Step {
+	if p.state != peerRefused || !p.mayChange {
+		return Step{Err: ErrState}
+	}
+	var c change
+	var err error
+	if c.EncryptedPassword, err = mschap.EncryptPassword(password, &p.hash, p.cfg.Rand); err != nil {
+		return Step{Err: err}
+	}
+	hash := mschap.NTHash(password)
+	c.EncryptedHash = mschap.EncryptHash(&p.hash, &hash)
+	p.hash, p.changing = hash, true
+	if !p.respond(p.challenge, &c.PeerChallenge, &c.NTResponse) {
+		return p.over(Failed{Reason: NoRandomness})
+	}
+	return p.begin(now, packet{CodeChangePassword, p.ident + 1, c.Append(nil)})
 }
