@@ -54,6 +54,7 @@ type Node struct {
 	deps    Deps
 	log     *slog.Logger
 	metrics *metrics
+	dynamic *radius.Dynamic
 	tun     tun.Device
 	spool   *spool
 
@@ -124,6 +125,10 @@ func New(cfg *config.Gateway, deps Deps) (*Node, error) {
 		n.shards = append(n.shards, newShard(n, now))
 	}
 	var err error
+	n.dynamic, err = radius.NewDynamic(radius.DynamicConfig{CarryOut: n.carryOut, Log: n.log, Metrics: deps.Metrics})
+	if err != nil {
+		return nil, fmt.Errorf("build node: %w", err)
+	}
 	n.spool, err = openSpool(string(cfg.Spool.Dir), cfg.Spool.MaxRecords, n.log, &n.metrics.spooled)
 	return n, err
 }

@@ -1,6 +1,7 @@
 package pptp
 
 import (
+	"cmp"
 	"log/slog"
 	"net/netip"
 	"sync/atomic"
@@ -54,6 +55,7 @@ type session struct {
 
 	phase  phase
 	cause  Cause
+	text   string // what the peer is told of the end; "": what the cause says
 	timer  timer
 	window gre.Window
 	// deliver is the frame method, bound once so that receiving allocates nothing.
@@ -610,10 +612,13 @@ func (s *session) end(now time.Time, why Cause) {
 	}
 	s.close(now, why)
 	if s.phase == phaseClosing && why.polite() {
-		s.lcpStep(now, s.lcp.Close(now, why.info().text))
+		s.lcpStep(now, s.lcp.Close(now, s.parting()))
 		s.arm()
 	}
 }
+
+// parting is what the peer reads in our Terminate-Request.
+func (s *session) parting() string { return cmp.Or(s.text, s.cause.info().text) }
 
 // close leaves the data path and waits a moment for the peer to hang up. Causes that
 // leave nobody to wait for end the session at once.
@@ -634,7 +639,7 @@ func (s *session) close(now time.Time, why Cause) {
 func (s *session) closeTimeout(now time.Time) {
 	if s.lcp.State() == ppp.Opened { // a refused client that stays on the line
 		s.closeBy = now.Add(closeWait)
-		s.lcpStep(now, s.lcp.Close(now, s.cause.info().text))
+		s.lcpStep(now, s.lcp.Close(now, s.parting()))
 		return
 	}
 	s.gone(now)

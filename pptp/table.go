@@ -8,11 +8,13 @@ import (
 	"time"
 )
 
-// callTable finds sessions by our call ID. Reading takes no lock.
+// callTable finds sessions by our call ID, which takes no lock, and by
+// Acct-Session-Id.
 type callTable struct {
 	at [1 << 16]atomic.Pointer[session]
 
 	mu    sync.Mutex
+	names map[string]*session
 	next  uint16
 	count int
 	limit int
@@ -48,13 +50,30 @@ func (t *callTable) take(now time.Time) (uint16, bool) {
 	return 0, false
 }
 
-func (t *callTable) put(id uint16, s *session) { t.at[id].Store(s) }
+func (t *callTable) put(id uint16, s *session) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.names == nil {
+		t.names = make(map[string]*session)
+	}
+	t.names[s.id] = s
+	t.at[id].Store(s)
+}
+
+// named finds a session by its Acct-Session-Id.
+func (t *callTable) named(acct string) *session {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.names[acct]
+}
 
 // free gives id back.
 func (t *callTable) free(id uint16, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.at[id].Store(nil)
+	if s := t.at[id].Swap(nil); s != nil {
+		delete(t.names, s.id)
+	}
 	if t.rest[id] == taken {
 		t.count--
 		t.rest[id] = now.Add(callRest).Unix()
