@@ -125,6 +125,10 @@ func TestLoginOverRadSec(t *testing.T) {
 	if a := up.Local(); a.Compare(netip.MustParseAddr("203.0.113.10")) < 0 || a.Compare(netip.MustParseAddr("203.0.113.99")) > 0 {
 		t.Errorf("address %v is not of the pool", a)
 	}
+	// The client's end is up when it has acknowledged ours, ours when that has come.
+	for end := time.Now().Add(10 * time.Second); n.Sessions() != 1 && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
 	if up.Peer() != netip.MustParseAddr("203.0.113.1") || n.Sessions() != 1 {
 		t.Errorf("peer %v, %d sessions", up.Peer(), n.Sessions())
 	}
