@@ -19,11 +19,8 @@ import (
 	"postern/internal/radius"
 )
 
-// ServeRADIUS implements radius.Handler: it ends and changes running sessions (RFC
-// 5176) for whoever has been found to be a service of ours.
-func (n *Node) ServeRADIUS(ctx context.Context, req []byte, from radius.Peer) []byte {
-	return n.dynamic.ServeRADIUS(ctx, req, from)
-}
+// Dynamic ends and changes running sessions for services (RFC 5176).
+func (n *Node) Dynamic() *radius.Dynamic { return n.dynamic }
 
 // order is what a request wants done, and with which session.
 type order struct {

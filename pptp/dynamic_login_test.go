@@ -30,7 +30,7 @@ func (w *world) ask(code radius.Code, session string, fill ...func(*radius.Packe
 	if err = errors.Join(err, err2); err != nil {
 		w.t.Fatal(err)
 	}
-	reply, err := radius.ParseReply(w.node.ServeRADIUS(w.t.Context(), req, radius.Peer{Transport: radius.InProcess, Secret: secret}), req, secret)
+	reply, err := radius.ParseReply(w.node.Dynamic().ServeRADIUS(w.t.Context(), req, radius.Peer{Transport: radius.InProcess, Secret: secret}), req, secret)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -47,10 +47,10 @@ var brokenGateways = []struct {
 	{"merge key", goodGateway + "<<: {node: x}\n", []string{`5:1: this cannot be a key; a plain key`}},
 	{"number as key", goodGateway + "1: x\n", []string{`5:1: this cannot be a key; a plain key`}},
 	{"unknown key", goodGateway + "metrik:\n  listen: :9\n", []string{
-		`5:1: unknown key "metrik", did you mean "metrics"?; one of: log, metrics, node, pptp, radius, spool, tls`,
+		`5:1: unknown key "metrik", did you mean "metrics"?; one of: coa, log, metrics, node, pptp, radius, spool, tls`,
 	}},
 	{"unknown key, nothing near", goodGateway + "database: x\n", []string{
-		`5:1: unknown key "database"; one of: log, metrics, node, pptp, radius, spool, tls`,
+		`5:1: unknown key "database"; one of: coa, log, metrics, node, pptp, radius, spool, tls`,
 	}},
 	{"unknown key inside", "node: gw\npptp:\n  inside: 10.0.0.1\n  lisen: 0.0.0.0:1723\n" + goodRadius, []string{
 		`4:3: unknown key "lisen", did you mean "listen"?; one of: allowed_sources, auth, inside, limits, listen, mppe, mtu, routes, shards, timers, tun`,
@@ -106,6 +106,15 @@ pptp:
 	}},
 	{"umlaut before", "node: gw\npptp: {inside: 10.0.0.1, tun: \"äöü\", mtu: 1}\n" + goodRadius, []string{
 		`2:43: 1 is out of range; 576 to 1500`,
+	}},
+	{"CoA on every address", goodGateway + "coa: {listen: 0.0.0.0:3799, clients: [{network: 10.0.0.1, secret_file: s}]}\n", []string{
+		`5:7: answers must come from the address that was asked; an address of the node's and a port, such as 192.0.2.10:3799`,
+	}},
+	{"CoA for nobody", goodGateway + "coa: {listen: 192.0.2.1:3799}\n", []string{`5:7: no client: nobody could ask; clients beside it`}},
+	{"CoA nowhere", goodGateway + "coa: {clients: [{network: 10.0.0.1, secret_file: s}, {network: 10.0.0.1}]}\n", []string{
+		`5:7: clients without a listener; listen: ADDRESS:3799`,
+		`5:54: no secret; secret_file: NAME, or secret_env: NAME`,
+		`5:55: 10.0.0.1/32 a second time; `,
 	}},
 	{"IPv6 listener", "node: gw\npptp: {listen: '[::1]:1723', inside: fe80::1}\n" + goodRadius, []string{
 		`2:8: PPTP needs IPv4 (RFC 2637 §1.3.1); an IPv4 address and port`,

@@ -17,6 +17,7 @@ type Gateway struct {
 	PPTP    PPTP        `yaml:"pptp"`
 	Radius  RadiusPeers `yaml:"radius"`
 	TLS     Identity    `yaml:"tls"` // towards RadSec servers that name none of their own
+	CoA     CoA         `yaml:"coa"`
 	Spool   Spool       `yaml:"spool"`
 	Metrics Metrics     `yaml:"metrics"`
 	Log     Log         `yaml:"log"`
@@ -148,6 +149,22 @@ func (i *Identity) check(at place) {
 	}
 }
 
+// CoA is where a node is asked to end and change sessions by RADIUS over UDP (RFC
+// 5176). Services by RadSec may always ask, on the connections the node has opened to
+// them, and need none of this.
+type CoA struct {
+	// Listen is an address of the node's, better not one that clients dial; absent: no
+	// listener.
+	Listen  netip.AddrPort `yaml:"listen"`
+	Clients []CoAClient    `yaml:"clients"`
+}
+
+// CoAClient may ask from a network. The longest prefix counts.
+type CoAClient struct {
+	Network netip.Prefix `yaml:"network" required:"true"`
+	Secret
+}
+
 // Spool is where a node keeps accounting until it is answered.
 type Spool struct {
 	Dir File `yaml:"dir" default:"/var/lib/postern/spool"`
@@ -216,6 +233,27 @@ func (p *PPTP) check(at place) {
 		at.bad("allowed_sources", "at least one network", "no network: nobody could connect")
 	}
 }
+
+func (c *CoA) check(at place) {
+	switch {
+	case at.broken("listen"):
+	case c.Listen.IsValid() && c.Listen.Addr().IsUnspecified():
+		at.bad("listen", "an address of the node's and a port, such as 192.0.2.10:3799", "answers must come from the address that was asked")
+	case c.Listen.IsValid() && len(c.Clients) == 0 && !at.broken("clients"):
+		at.bad("listen", "clients beside it", "no client: nobody could ask")
+	case !c.Listen.IsValid() && len(c.Clients) > 0:
+		at.bad("clients", "listen: ADDRESS:3799", "clients without a listener")
+	}
+	byNetwork := make(map[netip.Prefix]bool)
+	for i, one := range c.Clients {
+		if one.Network.IsValid() && byNetwork[one.Network] {
+			at.bad(fmt.Sprintf("clients[%d].network", i), "", "%v a second time", one.Network)
+		}
+		byNetwork[one.Network] = true
+	}
+}
+
+func (c *CoAClient) check(at place) { checkSecret(at, c.Secret, true) }
 
 // checkStrengths is for structs with MPPE strengths.
 func checkStrengths(at place, strengths []int) {

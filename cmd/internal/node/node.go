@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -39,11 +40,15 @@ type Options struct {
 // Node is a node with all it is made of. Start, Stop and Wait work once.
 type Node struct {
 	*pptp.Node
-	opts Options
-	log  *slog.Logger
+	opts    Options
+	log     *slog.Logger
+	dynamic atomic.Pointer[radius.Dynamic] // nil until there is a node
+	coa     config.CoA                     // of the start
+	asked   []radius.DynamicClient         // of the start
 
 	mu      sync.Mutex
 	client  *radius.Client
+	udp     *radius.DynamicListener // nil: none configured, or not started
 	started bool
 	ended   bool
 	stop    chan struct{}  // closed by Stop
@@ -55,8 +60,11 @@ func New(cfg *config.Gateway, opts Options) (*Node, error) {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
-	n := &Node{opts: opts, log: opts.Log, stop: make(chan struct{})}
+	n := &Node{opts: opts, log: opts.Log, coa: cfg.CoA, stop: make(chan struct{})}
 	var err error
+	if n.asked, err = askers(cfg); err != nil {
+		return nil, err
+	}
 	if n.client, err = n.connect(cfg); err != nil {
 		return nil, err
 	}
@@ -73,13 +81,23 @@ func New(cfg *config.Gateway, opts Options) (*Node, error) {
 		_ = deps.TUN.Close()
 		return nil, fmt.Errorf("build node: %w", err)
 	}
+	n.dynamic.Store(n.Node.Dynamic())
 	return n, nil
+}
+
+// reverse is what services ask on our connections to them, which are there before the
+// node is.
+func (n *Node) reverse(ctx context.Context, req []byte, from radius.Peer) []byte {
+	if d := n.dynamic.Load(); d != nil {
+		return d.ServeRADIUS(ctx, req, from)
+	}
+	return nil
 }
 
 func (n *Node) connect(cfg *config.Gateway) (*radius.Client, error) {
 	c := radius.ClientConfig{
 		Name: string(cfg.Node), Timeout: cfg.Radius.Timeout, Retries: cfg.Radius.Retries, DeadTime: cfg.Radius.DeadTime,
-		Log: n.log, Metrics: n.opts.Registerer,
+		Reverse: radius.HandlerFunc(n.reverse), Log: n.log, Metrics: n.opts.Registerer,
 	}
 	if n.opts.Local != nil {
 		c.Servers = []radius.Server{{Name: "local", Network: radius.InProcess.String(), Local: n.opts.Local}}
@@ -103,9 +121,14 @@ func (n *Node) Start() error {
 		return err
 	}
 	n.mu.Lock()
+	defer n.mu.Unlock()
 	n.started = true
-	n.mu.Unlock()
-	return nil
+	if n.ended || !n.coa.Listen.IsValid() {
+		return nil
+	}
+	var err error
+	n.udp, err = radius.ListenDynamic(n.coa.Listen, n.Dynamic(), n.asked)
+	return err
 }
 
 // Healthy is nil while the node takes calls.
@@ -123,11 +146,14 @@ func (n *Node) Healthy(context.Context) error {
 func (n *Node) Stop() {
 	n.mu.Lock()
 	first := !n.ended
-	n.ended = true // from here on nobody changes n.client
+	n.ended = true // from here on nobody changes n.client and n.udp
 	n.mu.Unlock()
 	n.Node.Stop()
 	if first {
 		close(n.stop)
+		if n.udp != nil {
+			n.udp.Close()
+		}
 	}
 	n.client.Close()
 	n.retired.Wait()
@@ -144,6 +170,10 @@ func (n *Node) Wait() error {
 // Reload makes a new configuration count for calls that begin from now on, and reads
 // secrets and certificates again. After an error all is as before.
 func (n *Node) Reload(cfg *config.Gateway) error {
+	asked, err := askers(cfg)
+	if err != nil {
+		return err
+	}
 	client, err := n.connect(cfg)
 	if err != nil {
 		return err
@@ -153,6 +183,9 @@ func (n *Node) Reload(cfg *config.Gateway) error {
 		n.mu.Unlock()
 		client.Close()
 		return errors.New("the node has ended")
+	}
+	if n.udp != nil {
+		n.udp.SetClients(asked)
 	}
 	old := n.client
 	n.client = client
@@ -166,7 +199,11 @@ func (n *Node) Reload(cfg *config.Gateway) error {
 	})
 	n.mu.Unlock()
 	n.SetRADIUS(client)
-	if restart := n.Node.Reload(cfg); len(restart) > 0 {
+	restart := n.Node.Reload(cfg)
+	if cfg.CoA.Listen != n.coa.Listen {
+		restart = append(restart, "coa.listen")
+	}
+	if len(restart) > 0 {
 		n.log.Warn("these keys count after a restart only", "keys", strings.Join(restart, ", "))
 	}
 	return nil

@@ -14,7 +14,23 @@ import (
 // holds every mistake. Nothing is connected to.
 func Check(cfg *config.Gateway) error {
 	_, _, err := peers(cfg)
-	return err
+	_, err2 := askers(cfg)
+	return errors.Join(err, err2)
+}
+
+// askers reads the secrets of those who may end and change sessions by UDP.
+func askers(cfg *config.Gateway) ([]radius.DynamicClient, error) {
+	var list []radius.DynamicClient
+	var errs []error
+	for _, c := range cfg.CoA.Clients {
+		secret, err := c.Secret.Read()
+		if err != nil {
+			errs = append(errs, fmt.Errorf("coa client %v: %w", c.Network, err))
+		}
+		list = append(list, radius.DynamicClient{Network: c.Network, Secret: radius.NewSecret(secret)})
+		clear(secret)
+	}
+	return list, errors.Join(errs...)
 }
 
 // peers turns the configured services into what a RADIUS client asks.
