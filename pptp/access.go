@@ -50,11 +50,10 @@ var (
 	errServerTypes = errors.New("the service allows none of the node's MPPE strengths")
 )
 
-// askService asks a service about a CHAP Response, in a goroutine that ends with the
-// answer; the session goes on answering echoes meanwhile.
-func (s *session) askService(now time.Time, r chap.Response) {
-	s.asking, s.user = true, r.Name
-	p, err := s.accessRequest(&r)
+// askService asks a service about a login, in a goroutine that ends with the answer;
+// the session goes on answering echoes meanwhile. err says why p could not be made.
+func (s *session) askService(now time.Time, p *radius.Packet, err error) {
+	s.asking = true
 	if err != nil { // an attribute that does not fit: the peer's fault
 		s.log.Debug("unusable login", "error", err)
 		s.asking = false
@@ -66,7 +65,7 @@ func (s *session) askService(now time.Time, r chap.Response) {
 		defer cancel()
 		reply, err := s.node.exchanger().Exchange(ctx, p)
 		now := s.shard.enter()
-		s.answered(now, r.Ident, reply, err)
+		s.answered(now, reply, err)
 		s.arm()
 		s.shard.leave()
 	}) {
@@ -74,16 +73,31 @@ func (s *session) askService(now time.Time, r chap.Response) {
 	}
 }
 
-// accessRequest is the login as RADIUS carries it (RFC 2865, 2548, 2868).
+// accessRequest is a login as RADIUS carries it (RFC 2865, 2548, 2868).
 func (s *session) accessRequest(r *chap.Response) (*radius.Packet, error) {
+	resp := radius.MSCHAP2Response{Ident: r.Ident, Flags: r.Flags, PeerChallenge: r.PeerChallenge, NTResponse: r.NTResponse}
+	return s.request(r.Name, func(p *radius.Packet) error { return radius.AddMSCHAP2Response(p, &r.Challenge, &resp) })
+}
+
+// changeRequest is a login with a new password. Name, NAS and Acct-Session-Id are
+// those of the login before: by them the service knows that the second factor was
+// given in this dialogue.
+func (s *session) changeRequest(c *chap.ChangePassword) (*radius.Packet, error) {
+	change := radius.MSCHAP2CPW{
+		Ident: c.Ident, EncryptedPassword: c.EncryptedPassword, EncryptedHash: c.EncryptedHash,
+		PeerChallenge: c.PeerChallenge, NTResponse: c.NTResponse,
+	}
+	return s.request(c.Name, func(p *radius.Packet) error { return radius.AddMSCHAP2CPW(p, &c.Challenge, &change) })
+}
+
+func (s *session) request(name string, proof func(*radius.Packet) error) (*radius.Packet, error) {
 	p := &radius.Packet{Code: radius.CodeAccessRequest}
 	if err := s.describe(p); err != nil {
 		return nil, err
 	}
-	resp := radius.MSCHAP2Response{Ident: r.Ident, Flags: r.Flags, PeerChallenge: r.PeerChallenge, NTResponse: r.NTResponse}
 	return p, errors.Join(
-		rfc2865.UserName_SetString(p, r.Name),
-		radius.AddMSCHAP2Response(p, &r.Challenge, &resp),
+		rfc2865.UserName_SetString(p, name),
+		proof(p),
 		radius.AddRASClient(p, s.clientName, s.clientVersion))
 }
 
@@ -107,7 +121,7 @@ func (s *session) describe(p *radius.Packet) error {
 }
 
 // answered takes the service's answer.
-func (s *session) answered(now time.Time, ident byte, reply *radius.Packet, err error) {
+func (s *session) answered(now time.Time, reply *radius.Packet, err error) {
 	s.asking = false
 	if s.phase != phaseAuth {
 		// The client has gone meanwhile. If the service accepted, it holds an address

@@ -1,6 +1,7 @@
 package pptp
 
 import (
+	"bytes"
 	"errors"
 	"net/netip"
 	"testing"
@@ -115,6 +116,68 @@ func TestAccessRequest(t *testing.T) {
 		rfc2865.UserName_GetString(p) != resp.Name || rfc2865.CallingStationID_GetString(p) != testPeer.String() ||
 		rfc2865.NASPortType_Get(p) != rfc2865.NASPortType_Value_Virtual || name != "LT-0231" || version != "MSRASV5.20" {
 		t.Fatalf("%+v %+v %q %q", challenge, got, name, version)
+	}
+}
+
+// A change of the password is asked for in the same words as the login before it: by
+// them the service knows the dialogue.
+func TestChangeRequest(t *testing.T) {
+	r := newRig(t, true)
+	const name = `CORP\alice+123456`
+	login, err := r.s.accessRequest(&chap.Response{Ident: 9, Name: name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &chap.ChangePassword{
+		Ident: 10, Challenge: [16]byte{1}, EncryptedPassword: [516]byte{2, 515: 3}, EncryptedHash: [16]byte{4},
+		PeerChallenge: [16]byte{5}, NTResponse: [24]byte{6}, Name: name,
+	}
+	p, err := r.s.changeRequest(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	challenge, got, ok := radius.GetMSCHAP2CPW(p)
+	want := radius.MSCHAP2CPW{
+		Ident: 10, EncryptedPassword: c.EncryptedPassword, EncryptedHash: c.EncryptedHash, PeerChallenge: c.PeerChallenge, NTResponse: c.NTResponse,
+	}
+	if !ok || challenge != c.Challenge || got != want {
+		t.Errorf("%v, %v", challenge, ok)
+	}
+	if _, _, ok := radius.GetMSCHAP2Response(p); ok {
+		t.Error("with a response of another kind")
+	}
+	for _, a := range login.Attributes {
+		if a.Type == rfc2865.VendorSpecific_Type {
+			continue
+		}
+		if v, ok := p.Lookup(a.Type); !ok || !bytes.Equal(v, a.Attribute) {
+			t.Errorf("attribute %d: %q, was %q", a.Type, v, a.Attribute)
+		}
+	}
+}
+
+// A user may think about a new password for longer than a login may take, but not for
+// ever; a client that only stays on the line was refused, not silent.
+func TestExpiredPasswordWaits(t *testing.T) {
+	r := newRig(t, true)
+	now := time.Now()
+	s := r.s
+	s.shut()
+	s.phase, s.chap = phaseAuth, chap.NewAuthenticator(chap.Config{})
+	peer := chap.NewPeer(chap.PeerConfig{Name: "alice", Password: "x"})
+	peer.Start(now)
+	if _, ok := s.chap.Input(now, peer.Input(now, s.chap.Start(now).Send).Send).Event.(chap.Response); !ok {
+		t.Fatal("no response")
+	}
+	s.chapStep(now, s.chap.Failure(now, "E=648 R=0 C=00112233445566778899AABBCCDDEEFF V=3 M=Password expired"))
+	login := r.node.settings.Load().Timers.Login
+	until := now.Add(chap.DefaultChangeTimeout)
+	if s.phase != phaseAuth || !s.loginBy.Equal(until.Add(login)) || !s.deadline().Equal(until) {
+		t.Errorf("phase %v, login until %v, next %v", s.phase, s.loginBy.Sub(now), s.deadline().Sub(now))
+	}
+	s.timeout(until)
+	if s.phase != phaseClosing || s.cause != AuthFailed {
+		t.Errorf("phase %v, cause %v", s.phase, s.cause)
 	}
 }
 

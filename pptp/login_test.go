@@ -52,6 +52,11 @@ type service struct {
 	starts   map[string]int
 	stops    map[string]stop
 	interims int
+
+	expired map[string]bool     // users who must change the password
+	fresh   map[string]string   // passwords that were changed
+	offered map[string][16]byte // dialogue → challenge of its E=648
+	changes int                 // requests for one
 }
 
 type stop struct {
@@ -62,7 +67,10 @@ type stop struct {
 }
 
 func newService() *service {
-	return &service{next: 9, starts: make(map[string]int), stops: make(map[string]stop)}
+	return &service{
+		next: 9, starts: make(map[string]int), stops: make(map[string]stop),
+		expired: make(map[string]bool), fresh: make(map[string]string), offered: make(map[string][16]byte),
+	}
 }
 
 func (s *service) Exchange(ctx context.Context, p *radius.Packet) (*radius.Packet, error) {
@@ -94,19 +102,50 @@ func (s *service) Exchange(ctx context.Context, p *radius.Packet) (*radius.Packe
 		return radius.NewReply(p, radius.CodeAccountingResponse), nil
 	}
 	s.logins++
-	challenge, r, ok := radius.GetMSCHAP2Response(p)
-	if !ok {
-		return nil, errors.New("no MS-CHAP2-Response")
-	}
 	name := rfc2865.UserName_GetString(p)
-	nt := mschap.NTHash(password)
+	dialogue := rfc2866.AcctSessionID_GetString(p) + " " + name
+	challenge, r, ok := radius.GetMSCHAP2Response(p)
+	request := radius.NewRequest(radius.CodeAccessRequest, radius.NewSecret("secret"))
+	refuse := func(e mschap.Error) (*radius.Packet, error) {
+		reply := radius.NewReply(request, radius.CodeAccessReject)
+		e.Version = 3
+		return reply, radius.AddMSCHAPError(reply, r.Ident, e.String())
+	}
+	now, changed := s.fresh[name]
+	if !changed {
+		now = password
+	}
+	nt := mschap.NTHash(now)
+	if !ok {
+		var c radius.MSCHAP2CPW
+		if challenge, c, ok = radius.GetMSCHAP2CPW(p); !ok {
+			return nil, errors.New("neither MS-CHAP2-Response nor MS-CHAP2-CPW")
+		}
+		s.changes++
+		r = radius.MSCHAP2Response{Ident: c.Ident, PeerChallenge: c.PeerChallenge, NTResponse: c.NTResponse}
+		fresh, err := mschap.DecryptPassword(&c.EncryptedPassword, &nt)
+		old := nt
+		nt = mschap.NTHash(fresh)
+		if err != nil || mschap.EncryptHash(&old, &nt) != c.EncryptedHash {
+			return refuse(mschap.Error{Code: 691})
+		}
+		if offered, was := s.offered[dialogue]; !was || offered != challenge {
+			return refuse(mschap.Error{Code: 691, Message: "not in this dialogue"})
+		}
+		delete(s.offered, dialogue)
+		if len(fresh) < 8 {
+			return refuse(mschap.Error{Code: 709, Message: "too short"})
+		}
+		s.fresh[name], s.expired[name] = fresh, false
+	}
 	hh := mschap.HashHash(&nt)
 	hash := mschap.ChallengeHash(&r.PeerChallenge, &challenge, mschap.TrimDomain(name))
-	request := radius.NewRequest(radius.CodeAccessRequest, radius.NewSecret("secret"))
 	if mschap.NTResponse(hash, &nt) != r.NTResponse {
-		reply := radius.NewReply(request, radius.CodeAccessReject)
-		e := mschap.Error{Code: 691, Retry: s.retry.Swap(false), Challenge: [16]byte{7}, Version: 3, Message: "Try again"}
-		return reply, radius.AddMSCHAPError(reply, r.Ident, e.String())
+		return refuse(mschap.Error{Code: 691, Retry: s.retry.Swap(false), Challenge: [16]byte{7}, Message: "Try again"})
+	}
+	if s.expired[name] {
+		s.offered[dialogue] = [16]byte{8, byte(s.logins >> 8), byte(s.logins)}
+		return refuse(mschap.Error{Code: 648, Challenge: s.offered[dialogue], Message: "Password expired"})
 	}
 	reply := radius.NewReply(request, radius.CodeAccessAccept)
 	s.next++

@@ -410,7 +410,17 @@ func (s *session) chapStep(now time.Time, st chap.Step) {
 	switch e := st.Event.(type) {
 	case chap.Response:
 		if s.phase == phaseAuth && !s.asking {
-			s.askService(now, e)
+			s.user = e.Name
+			p, err := s.accessRequest(&e)
+			s.askService(now, p, err)
+		}
+	case chap.Expired:
+		// The user has the time that CHAP grants, and then the login all of its own.
+		s.loginBy = e.Until.Add(s.node.settings.Load().Timers.Login)
+	case chap.ChangePassword:
+		if s.phase == phaseAuth && !s.asking {
+			p, err := s.changeRequest(&e)
+			s.askService(now, p, err)
 		}
 	case chap.Failed:
 		if s.phase != phaseAuth {
@@ -420,6 +430,10 @@ func (s *session) chapStep(now time.Time, st chap.Step) {
 			// Stay on the line: the client reads the refusal, then hangs up.
 			s.phase, s.cause = phaseClosing, AuthFailed
 			s.loginBy, s.closeBy = time.Time{}, now.Add(failWait)
+			return
+		}
+		if e.Reason == chap.NoChange {
+			s.end(now, AuthFailed)
 			return
 		}
 		s.end(now, AuthSilent)

@@ -42,6 +42,10 @@ type Config struct {
 	Password string    //
 	NTHash   *[16]byte // instead of Password, when not nil
 
+	// NewPassword is what the password is changed to where the server says that it has
+	// expired (RFC 2759 §7); the dial then goes on. "": such a login is refused.
+	NewPassword string
+
 	MPPE     MPPE
 	Quirk    Quirk
 	Computer string // what QuirkWindows10 says its computer's name is

@@ -39,6 +39,7 @@ type rules struct {
 	impostor bool   // proves to know another password
 	retry    bool   // refuses with R=1
 	text     string // of the refusal's M=
+	expired  string // refuses right passwords so, until one is changed
 	deaf     bool   // takes no GRE
 	start    control.StartResult
 	call     control.CallResult
@@ -456,6 +457,8 @@ func (k *serverCall) chapStep(now time.Time, st chap.Step) {
 	switch e := st.Event.(type) {
 	case chap.Response:
 		k.judge(now, e)
+	case chap.ChangePassword:
+		k.change(now, e)
 	case chap.Failed:
 		if e.Reason != chap.Rejected {
 			k.lcpStep(now, k.lcp.Close(now, "authentication failed"))
@@ -471,12 +474,33 @@ func (k *serverCall) judge(now time.Time, e chap.Response) {
 		k.chapStep(now, k.chap.Failure(now, no.String()))
 		return
 	}
+	if k.s.rules.expired != "" {
+		k.chapStep(now, k.chap.Failure(now, k.s.rules.expired))
+		return
+	}
+	k.succeed(now, hash, e.NTResponse, digest)
+}
+
+// change takes any new password that fits the old one.
+func (k *serverCall) change(now time.Time, e chap.ChangePassword) {
+	old := mschap.NTHash(users[e.Name])
+	password, err := mschap.DecryptPassword(&e.EncryptedPassword, &old)
+	hash := mschap.NTHash(password)
+	digest := mschap.ChallengeHash(&e.PeerChallenge, &e.Challenge, mschap.TrimDomain(e.Name))
+	if err != nil || mschap.EncryptHash(&old, &hash) != e.EncryptedHash || mschap.NTResponse(digest, &hash) != e.NTResponse {
+		k.chapStep(now, k.chap.Failure(now, mschap.Error{Code: mschap.ErrorAuthenticationFailed, Version: 3}.String()))
+		return
+	}
+	k.succeed(now, hash, e.NTResponse, digest)
+}
+
+func (k *serverCall) succeed(now time.Time, hash [16]byte, response [24]byte, digest [8]byte) {
 	if k.s.rules.impostor {
 		hash = mschap.NTHash("something else")
 	}
 	hashHash := mschap.HashHash(&hash)
-	proof := mschap.AuthenticatorResponse(&hashHash, &e.NTResponse, digest)
-	master := mschap.MasterKey(&hashHash, &e.NTResponse)
+	proof := mschap.AuthenticatorResponse(&hashHash, &response, digest)
+	master := mschap.MasterKey(&hashHash, &response)
 	k.sendKey, k.recvKey = mschap.StartKeys(&master, true)
 	k.chapStep(now, k.chap.Success(now, proof+" M=welcome"))
 	cfg := k.s.rules.ccp

@@ -96,6 +96,7 @@ type Session struct {
 	rejects int
 
 	acfc, pfc        bool
+	changed          bool // the server was sent a new password
 	sendKey, recvKey [16]byte
 	sealer           *mppe.Sealer
 	opener           *mppe.Opener
@@ -412,9 +413,12 @@ func (s *Session) chapStep(now time.Time, st chap.Step) {
 	case chap.Succeeded:
 		master := mschap.MasterKey(&e.HashHash, &e.NTResponse)
 		s.sendKey, s.recvKey = mschap.StartKeys(&master, false)
-		s.chap, s.cfg.Password, s.cfg.NTHash = nil, "", nil // needed no more; nobody else reads them
+		s.chap, s.cfg.Password, s.cfg.NTHash, s.cfg.NewPassword = nil, "", nil, "" // needed no more; nobody else reads them
 		s.network(now)
 	case chap.Failed:
+		if s.changePassword(now, &e) {
+			return
+		}
 		s.chap = nil
 		switch e.Reason {
 		case chap.Rejected:
@@ -425,6 +429,26 @@ func (s *Session) chapStep(now time.Time, st chap.Step) {
 			s.end(now, fmt.Errorf("%w: %s: %s", ErrLink, ppp.ProtoCHAP, e.Reason))
 		}
 	}
+}
+
+// changePassword answers an expired password with the new one, if there is one and
+// the server takes it.
+func (s *Session) changePassword(now time.Time, why *chap.Failed) bool {
+	if why.Error.Code != mschap.ErrorPasswordExpired || s.cfg.NewPassword == "" {
+		return false
+	}
+	st := s.chap.Change(now, s.cfg.NewPassword)
+	switch {
+	case errors.Is(st.Err, chap.ErrState): // the server changes none
+		return false
+	case st.Err != nil:
+		s.chap = nil
+		s.end(now, st.Err)
+		return true
+	}
+	s.changed = true
+	s.chapStep(now, st)
+	return true
 }
 
 // network begins the network phase: both sides have proved who they are.
@@ -730,6 +754,14 @@ func (s *Session) Local() netip.Addr {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.local
+}
+
+// PasswordChanged says whether the session was opened with Config.NewPassword, which
+// is the password from now on.
+func (s *Session) PasswordChanged() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.changed
 }
 
 // Peer is the server's inner address.
