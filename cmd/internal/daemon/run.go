@@ -10,7 +10,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"postern/internal/config"
 	"postern/internal/obs"
 )
 
@@ -96,13 +95,4 @@ func raiseDescriptors(log *slog.Logger) {
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &want); err != nil {
 		log.Debug("limit of open files not raised", "limit", now.Max, "error", err)
 	}
-}
-
-// SetLevel makes a reloaded log level count.
-func SetLevel(level *slog.LevelVar, c config.Log) { level.Set(slog.Level(c.Level)) }
-
-// Fail prints why a binary gives up, and returns its exit status.
-func Fail(program string, err error) int {
-	fmt.Fprintf(os.Stderr, "%s: %v\n", program, err)
-	return 1
 }
