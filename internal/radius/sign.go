@@ -174,10 +174,10 @@ func VerifyReply(b, request []byte, secret Secret) error {
 	if err != nil {
 		return err
 	}
-	return verifyReply(b[:s.Length], &s, request, secret)
+	return verifyReply(b[:s.Length], &s, request, secret, true)
 }
 
-func verifyReply(b []byte, s *Shape, request []byte, secret Secret) error {
+func verifyReply(b []byte, s *Shape, request []byte, secret Secret, require bool) error {
 	if len(request) < HeaderLen {
 		return FaultShort
 	}
@@ -191,11 +191,11 @@ func verifyReply(b []byte, s *Shape, request []byte, secret Secret) error {
 	if b[offIdentifier] != request[offIdentifier] {
 		return FaultUnexpected
 	}
-	if !s.Signed {
+	if !s.Signed && require {
 		return FaultUnsigned
 	}
 	auth := [authLen]byte(request[offAuth:])
-	if !same(signature(b, s.signature, &auth, secret.Bytes()), b[s.signature:]) {
+	if s.Signed && !same(signature(b, s.signature, &auth, secret.Bytes()), b[s.signature:]) {
 		// Accounting may be signed either way (see EncodeReply). Both need the secret, and
 		// the Response Authenticator ties the reply to the request.
 		var zeros [authLen]byte
@@ -212,11 +212,21 @@ func verifyReply(b []byte, s *Shape, request []byte, secret Secret) error {
 // ParseReply is VerifyReply and Parse in one walk. The packet's Authenticator is
 // the request's, so that MPPEKeys opens what was hidden under it.
 func ParseReply(b, request []byte, secret Secret) (*Packet, error) {
+	return parseReply(b, request, secret, true)
+}
+
+// ParseUnsignedReply is ParseReply for a peer that cannot be taught to sign: the
+// Response Authenticator is all that the reply is believed for (CVE-2024-3596).
+func ParseUnsignedReply(b, request []byte, secret Secret) (*Packet, error) {
+	return parseReply(b, request, secret, false)
+}
+
+func parseReply(b, request []byte, secret Secret, require bool) (*Packet, error) {
 	s, err := Inspect(b)
 	if err != nil {
 		return nil, err
 	}
-	if err := verifyReply(b[:s.Length], &s, request, secret); err != nil {
+	if err := verifyReply(b[:s.Length], &s, request, secret, require); err != nil {
 		return nil, err
 	}
 	p := unpack(b, &s, secret)
