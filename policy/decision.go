@@ -74,7 +74,8 @@ type Obligations struct {
 	SessionTimeout time.Duration
 	IdleTimeout    time.Duration
 	Interim        time.Duration
-	Sessions       int // at once; 0 is without limit
+	Sessions       int  // at once; 0 is without limit
+	PasswordChange bool // an expired password may be changed in the login dialogue
 }
 
 // Decision is the outcome of Evaluate. The zero Decision refuses.

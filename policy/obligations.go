@@ -30,6 +30,7 @@ var obligations = []obligation{
 	// RFC 2869 §5.16: not less than 60 seconds.
 	{"interim", readDuration(time.Minute, 24*time.Hour, func(o *Obligations) *time.Duration { return &o.Interim }), func(o *Obligations) string { return o.Interim.String() }},
 	{"sessions", readSessions, func(o *Obligations) string { return strconv.Itoa(o.Sessions) }},
+	{"password_change", readPasswordChange, func(o *Obligations) string { return strconv.FormatBool(o.PasswordChange) }},
 }
 
 func obligationKeys() []string {
@@ -181,4 +182,13 @@ func readSessions(r *reader, n ast.Node, o *Obligations) {
 		return
 	}
 	o.Sessions = v
+}
+
+func readPasswordChange(r *reader, n ast.Node, o *Obligations) {
+	b, ok := n.(*ast.BoolNode)
+	if !ok {
+		r.wrongType(n, "true or false")
+		return
+	}
+	o.PasswordChange = b.Value
 }

@@ -46,6 +46,7 @@ rules:
         idle_timeout: 30m
         interim: 5m
         sessions: 2
+        password_change: true
   - id: elsewhere
     when: {group: [vpn-users, Führung]}
     then: {permit: {pool: staff, session_timeout: 4h}}
@@ -120,12 +121,12 @@ func TestObligations(t *testing.T) {
 	case o.Code != CodeNone, o.Pool != "staff", len(o.DNS) != 2 || o.DNS[1] != addr("10.20.0.54"),
 		len(o.NBNS) != 1, len(o.Routes) != 2 || o.Routes[1] != netip.MustParsePrefix("172.16.0.1/32"),
 		o.Filter != "staff", o.SessionTimeout != 10*time.Hour, o.IdleTimeout != 30*time.Minute,
-		o.Interim != 5*time.Minute, o.Sessions != 2:
+		o.Interim != 5*time.Minute, o.Sessions != 2, !o.PasswordChange:
 		t.Errorf("obligations %+v", o)
 	}
 	d = p.Evaluate(time.Now(), &Facts{Source: addr("203.0.113.1")})
-	if d.RuleID != "other-nas" || d.Obligations.Code != CodeRequired {
-		t.Errorf("a permit without obligations: %+v, want a code required", d)
+	if d.RuleID != "other-nas" || d.Obligations.Code != CodeRequired || d.Obligations.PasswordChange {
+		t.Errorf("a permit without obligations: %+v, want a code required and no change of the password", d)
 	}
 	d = p.Evaluate(time.Now(), &Facts{Source: addr("192.0.2.1")})
 	if d.Message != "Your network is blocked (SEC-101)." || d.Obligations.Pool != "" {
