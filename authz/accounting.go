@@ -73,14 +73,6 @@ func (a *Accounting) At() time.Time {
 	}
 }
 
-// node is the NAS' name in the registry of sessions; a login uses the same.
-func (n *NAS) node() string {
-	if n.ID != "" {
-		return n.ID
-	}
-	return n.Addr.String()
-}
-
 // Bookkeeper stores accounting records in the registry of sessions. It is safe for
 // concurrent use.
 type Bookkeeper struct {
@@ -99,15 +91,15 @@ var errNothingToStore = errors.New("store accounting: a record that tells nothin
 // after nil may the NAS be told that it need not send the record again.
 func (b *Bookkeeper) Account(ctx context.Context, a *Accounting) error {
 	if a.Status == AcctOn || a.Status == AcctOff {
-		n, err := b.sessions.NodeRestarted(ctx, a.NAS.node(), a.At())
+		n, err := b.sessions.NodeRestarted(ctx, a.NAS.Node(), a.At())
 		if err == nil {
-			b.log.Info("nas restarted", "nas", a.NAS.node(), "status", a.Status.String(), "sessions_ended", n)
+			b.log.Info("nas restarted", "nas", a.NAS.Node(), "status", a.Status.String(), "sessions_ended", n)
 		}
 		return err
 	}
 	rep := session.Report{
-		Node: a.NAS.node(), Acct: a.SessionID, At: a.At(), Usage: a.Usage, Cause: a.Cause,
-		User: a.User, Source: a.Source, Addr: a.Addr, Decision: a.Decision,
+		Node: a.NAS.Node(), Acct: a.SessionID, At: a.At(), Usage: a.Usage, Cause: a.Cause,
+		Via: a.NAS.Client, User: a.User, Source: a.Source, Addr: a.Addr, Decision: a.Decision,
 	}
 	var out session.Outcome
 	var err error

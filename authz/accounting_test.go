@@ -124,11 +124,11 @@ func TestBookkeeperAddressLost(t *testing.T) {
 
 func TestNASNode(t *testing.T) {
 	n := NAS{Addr: netip.MustParseAddr("192.0.2.1")}
-	if n.node() != "192.0.2.1" {
-		t.Error(n.node())
+	if n.Node() != "192.0.2.1" {
+		t.Error(n.Node())
 	}
 	n.ID = "gw1"
-	if n.node() != "gw1" {
-		t.Error(n.node())
+	if n.Node() != "gw1" {
+		t.Error(n.Node())
 	}
 }

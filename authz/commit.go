@@ -102,15 +102,13 @@ func (d *Decider) count(ctx context.Context, l *login, f lockout.Failure, reason
 
 // open prepares session and address.
 func (d *Decider) open(l *login) {
-	node, acct := l.req.NAS.ID, l.req.SessionID
-	if node == "" {
-		node = l.req.NAS.Addr.String()
-	}
+	node, acct := l.req.NAS.Node(), l.req.SessionID
 	if acct == "" {
 		acct = l.rec.DecisionID // a NAS that does no accounting
 	}
 	c := &commitment{session: session.Record{
-		ID: session.ID(node, acct), Node: node, Acct: acct, User: l.user, SID: l.account.SID, Source: l.req.Source,
+		ID: session.ID(node, acct), Node: node, NASAddr: l.req.NAS.Addr, Via: l.req.NAS.Client, Acct: acct,
+		User: l.user, SID: l.account.SID, Realm: l.realm(), Source: l.req.Source,
 		Client: l.req.ClientName, Tunnel: l.req.Tunnel,
 		Decision: l.rec.DecisionID, Rule: l.decision.RuleID, Factor: l.factor.String(),
 	}}

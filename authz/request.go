@@ -31,10 +31,19 @@ func (m Method) String() string {
 
 // NAS names the server that asks for its client.
 type NAS struct {
-	ID   string     // NAS-Identifier
-	Addr netip.Addr // NAS-IP-Address, else the packet's source
-	Port uint32     // NAS-Port
-	Type string     // NAS-Port-Type by name, "Virtual" for PPTP
+	ID     string     // NAS-Identifier
+	Addr   netip.Addr // NAS-IP-Address, else the packet's source
+	Port   uint32     // NAS-Port
+	Type   string     // NAS-Port-Type by name, "Virtual" for PPTP
+	Client string     // whose packet it was, by our configuration: no claim
+}
+
+// Node is the NAS' name in the registry of sessions.
+func (n *NAS) Node() string {
+	if n.ID != "" {
+		return n.ID
+	}
+	return n.Addr.String()
 }
 
 // MSCHAPv2 carries RFC 2759's exchange as RFC 2548 §2.3.2 transports it.

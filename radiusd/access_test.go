@@ -39,7 +39,7 @@ func TestRequestOfANode(t *testing.T) {
 	}
 	got.Now = authz.Request{}.Now
 	want := authz.Request{
-		NAS:  authz.NAS{ID: "gw1", Addr: netip.MustParseAddr("203.0.113.1"), Port: 4711, Type: "Virtual"},
+		NAS:  authz.NAS{ID: "gw1", Addr: netip.MustParseAddr("203.0.113.1"), Port: 4711, Type: "Virtual", Client: "loopback"},
 		User: `CORP\Alice+123456`, Source: netip.MustParseAddr("198.51.100.7"), SessionID: "5f-0001", Tunnel: "PPTP",
 		Method: authz.MethodMSCHAPv2, AllowPAP: true,
 		MSCHAPv2:   authz.MSCHAPv2{Ident: 9, Challenge: [16]byte{1, 2, 3}, PeerChallenge: [16]byte{4, 5, 6}, Response: got.MSCHAPv2.Response},

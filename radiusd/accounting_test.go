@@ -52,7 +52,7 @@ func TestAccounting(t *testing.T) {
 	}
 	got.Event = time.Time{}
 	if want := (authz.Accounting{
-		Status: authz.AcctStop, NAS: authz.NAS{ID: "gw1", Addr: netip.MustParseAddr("127.0.0.1")}, SessionID: "5f-0001", User: "alice",
+		Status: authz.AcctStop, NAS: authz.NAS{ID: "gw1", Addr: netip.MustParseAddr("127.0.0.1"), Client: "loopback"}, SessionID: "5f-0001", User: "alice",
 		Source: netip.MustParseAddr("198.51.100.7"), Addr: netip.MustParseAddr("10.20.0.7"), Decision: "01HZX-decision",
 		Usage: session.Usage{Time: time.Hour, InOctets: 2<<32 + 5, OutOctets: 2<<32 - 1, InPackets: 11, OutPackets: 12},
 		Cause: 1, Delay: 3 * time.Second,

@@ -21,7 +21,7 @@ import (
 // is its address, or its name in our configuration.
 func nas(t *ticket) authz.NAS {
 	p := t.packet
-	n := authz.NAS{ID: text(rfc2865.NASIdentifier_GetString(p)), Port: uint32(rfc2865.NASPort_Get(p))}
+	n := authz.NAS{ID: text(rfc2865.NASIdentifier_GetString(p)), Port: uint32(rfc2865.NASPort_Get(p)), Client: t.client.Name}
 	if typ, err := rfc2865.NASPortType_Lookup(p); err == nil {
 		n.Type = typ.String()
 	}

@@ -74,16 +74,19 @@ type Usage struct {
 
 // Record is one session. Times are the store's, but for those of history.
 type Record struct {
-	ID     string     `json:"id"` // see ID
-	Node   string     `json:"node"`
-	Acct   string     `json:"acct"` // Acct-Session-Id
-	User   string     `json:"user"` // canonical
-	SID    string     `json:"sid,omitempty"`
-	Source netip.Addr `json:"src"`
-	Addr   netip.Addr `json:"addr"`           // static, or leased as reported
-	Pool   string     `json:"pool,omitempty"` // "" for a static address
-	Client string     `json:"client,omitempty"`
-	Tunnel string     `json:"tunnel,omitempty"`
+	ID      string     `json:"id"` // see ID
+	Node    string     `json:"node"`
+	Acct    string     `json:"acct"`          // Acct-Session-Id
+	Via     string     `json:"via,omitempty"` // the RADIUS client it came through, which can be asked to end it
+	User    string     `json:"user"`          // canonical
+	SID     string     `json:"sid,omitempty"`
+	Realm   string     `json:"realm,omitempty"` // as the policy saw it
+	Source  netip.Addr `json:"src"`
+	Addr    netip.Addr `json:"addr"`             // static, or leased as reported
+	Pool    string     `json:"pool,omitempty"`   // "" for a static address
+	Client  string     `json:"client,omitempty"` // MS-RAS-Client-Name
+	NASAddr netip.Addr `json:"nas_addr,omitzero"`
+	Tunnel  string     `json:"tunnel,omitempty"`
 
 	Decision string `json:"decision,omitempty"` // decision ID, as Class carries it
 	Rule     string `json:"rule,omitempty"`

@@ -160,6 +160,7 @@ type Report struct {
 
 	// What the message says of the session; used where we know no better: a
 	// session of another NAS' own, or one whose record is lost.
+	Via          string
 	User         string
 	Source, Addr netip.Addr
 	Decision     string // Class
@@ -202,7 +203,7 @@ func (r *Registry) report(ctx context.Context, rep Report, seq int64, stop bool)
 		return Outcome{}, err
 	}
 	rec := Record{
-		ID: id, Node: rep.Node, Acct: rep.Acct, User: rep.User, Source: rep.Source, Addr: rep.Addr,
+		ID: id, Node: rep.Node, Acct: rep.Acct, Via: rep.Via, User: rep.User, Source: rep.Source, Addr: rep.Addr,
 		Decision: rep.Decision, Opened: clock.Now,
 	}
 	if get.Found {
