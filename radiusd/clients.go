@@ -68,6 +68,9 @@ func newClients(list []Client, old *clients) (*clients, error) {
 		if len(c.Networks) > 0 && c.Secret.IsZero() {
 			bad(c.Name, "networks without a secret")
 		}
+		if c.CoA != "" && c.Secret.IsZero() {
+			bad(c.Name, "a CoA address without a secret")
+		}
 		if len(c.Networks) == 0 && len(c.Certificates) == 0 {
 			bad(c.Name, "neither networks nor certificates to know it by")
 		}

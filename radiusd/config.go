@@ -62,6 +62,9 @@ type Client struct {
 	// though whoever reads it on the way recovers the password's hash at the price of
 	// one DES key.
 	AllowMSCHAPOverUDP bool
+	// CoA is where the client is asked by UDP to end and change sessions, host:port;
+	// empty: not by UDP. It takes the Secret.
+	CoA string
 	// Strengths is what MS-MPPE-Encryption-Types offers; zero: 128 bits only.
 	Strengths radius.EncryptionTypes
 }

@@ -19,7 +19,11 @@
 // Requests must be signed (Message-Authenticator, CVE-2024-3596), unless a client's
 // configuration says otherwise; replies always are.
 //
+// The other way round, Dynamic asks a NAS to end and change sessions (RFC 5176): on
+// the RadSec connection that the NAS has opened, by UDP where that is configured, or
+// in process.
+//
 // Left out: EAP (RFC 3579), CHAP-MD5, MS-CHAPv1 and password changes (RFC 2548 §2.1,
-// §2.2), which are refused; Access-Challenge; proxying; CoA and Disconnect (RFC
-// 5176); IPv6 for the tunnel's inside (RFC 3162).
+// §2.2), which are refused; Access-Challenge; proxying; IPv6 for the tunnel's
+// inside (RFC 3162).
 package radiusd

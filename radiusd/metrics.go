@@ -61,6 +61,7 @@ type metrics struct {
 	logins     [len(proofNames)][numVerdicts]prometheus.Counter
 	reasons    [numReasons]prometheus.Counter
 	accounting [authz.AcctOff + 1]prometheus.Counter
+	asked      *prometheus.CounterVec
 	seconds    [len(kindNames)]prometheus.Observer
 
 	connections prometheus.Gauge
@@ -105,13 +106,15 @@ func newMetrics(r prometheus.Registerer, s *Server) (*metrics, error) {
 	logins := counters("logins_total", "Logins decided; proof is one of "+list(proofNames[:])+"; verdict is accept, reject or silent.", "proof", "verdict")
 	reasons := counters("decisions_total", "Logins decided, by reason (see Reason in package authz: permitted, wrong password, …).", "reason")
 	accounting := counters("accounting_total", "Accounting records stored; status is start, interim, stop, on or off.", "status")
+	asked := counters("dynamic_requests_total", "Requests to a NAS to end or change a session; request is disconnect or coa; "+
+		"answer is done, not found, refused, no way or no answer.", "request", "answer")
 	handshakes := counters("radsec_handshakes_total", "RadSec connections that came; outcome is one of "+list(handshakeNames[:])+".", "outcome")
 	seconds := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Namespace: "postern", Subsystem: "radius_server", Name: "request_seconds",
 		Help:    "Time from taking up a request to its answer; kind is access, accounting or status.",
 		Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 	}, []string{"kind"})
-	m := &metrics{connections: prometheus.NewGauge(prometheus.GaugeOpts(opts("radsec_connections", "RadSec connections that are open.")))}
+	m := &metrics{asked: asked, connections: prometheus.NewGauge(prometheus.GaugeOpts(opts("radsec_connections", "RadSec connections that are open.")))}
 	for t := range numTransports {
 		name := radius.Transport(t).String()
 		for k := range m.requests[t] {
@@ -152,7 +155,7 @@ func newMetrics(r prometheus.Registerer, s *Server) (*metrics, error) {
 	}
 	var errs []error
 	for _, c := range []prometheus.Collector{
-		requests, dropped, repeated, logins, reasons, accounting, handshakes, seconds, m.connections,
+		requests, dropped, repeated, logins, reasons, accounting, asked, handshakes, seconds, m.connections,
 		queued(kindAccess, s.access), queued(kindAccounting, s.accounting),
 	} {
 		if err := r.Register(c); err != nil {
@@ -184,6 +187,15 @@ func (m *metrics) drop(t radius.Transport, why error) {
 	d := dropUnknown
 	errors.As(why, &d)
 	m.dropped[t][d].Inc()
+}
+
+// dynamic counts what a NAS was asked for.
+func (m *metrics) dynamic(c radius.Code, a authz.NASAnswer) {
+	request := "disconnect"
+	if c == radius.CodeCoARequest {
+		request = "coa"
+	}
+	m.asked.WithLabelValues(request, a.String()).Inc()
 }
 
 // login counts a decision.

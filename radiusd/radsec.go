@@ -37,6 +37,7 @@ type radsec struct {
 	halves int
 	open   int
 	serial uint64
+	conns  map[*radsecConn]bool // those that a client has proved to be its own
 }
 
 func (s *Server) listenRadSec(address string) (*radsec, error) {
@@ -44,7 +45,7 @@ func (s *Server) listenRadSec(address string) (*radsec, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen for RadSec: %w", err)
 	}
-	return &radsec{s: s, listener: l, half: make(map[netip.Addr]int), conf: &tls.Config{
+	return &radsec{s: s, listener: l, half: make(map[netip.Addr]int), conns: make(map[*radsecConn]bool), conf: &tls.Config{
 		MinVersion: tls.VersionTLS13,
 		// Each connection takes what is configured when it comes: a reload renews
 		// certificates.
@@ -101,7 +102,7 @@ func (r *radsec) begin(raw net.Conn, addr netip.AddrPort) (*radsecConn, handshak
 	r.serial++
 	return &radsecConn{
 		r: r, raw: raw, tls: tls.Server(raw, r.conf), out: make(chan []byte, unsentReplies),
-		from: peer{addr: addr, via: radius.RadSec, space: r.serial},
+		from: peer{addr: addr, via: radius.RadSec, space: r.serial}, nodes: make(map[string]bool), gone: make(chan struct{}),
 	}, handshakeDone
 }
 
@@ -129,7 +130,11 @@ type radsecConn struct {
 	from    peer
 	expires time.Time // of the client's certificate
 	out     chan []byte
-	pending sync.WaitGroup // requests with workers; run waits
+	pending sync.WaitGroup // requests with workers, and of our own; run waits
+
+	nodes map[string]bool // names of the NAS that have asked here; under r.mu
+	asked asked
+	gone  chan struct{} // closed when nothing more is read
 }
 
 var (
@@ -164,7 +169,9 @@ func (c *radsecConn) run() {
 
 	var writing sync.WaitGroup
 	writing.Go(c.write) // waited for below
+	c.r.joined(c)
 	err = c.read()
+	c.r.left(c)
 	s.producers.Done()
 	c.pending.Wait()
 	close(c.out)
@@ -228,6 +235,12 @@ func (c *radsecConn) read() error {
 		if now.After(c.expires) {
 			return errExpired
 		}
+		if isReply(b) {
+			if err := c.asked.answered(b); err != nil { // too late, most likely
+				s.drop(&c.from, err)
+			}
+			continue
+		}
 		t, reply, err := s.tryAdmit(now, b, c.from)
 		if err != nil {
 			s.drop(&c.from, err)
@@ -240,6 +253,7 @@ func (c *radsecConn) read() error {
 			c.send(reply)
 			continue
 		}
+		c.learn(t)
 		t.via = c
 		c.pending.Add(1)
 		if !s.queue(t).push(s.halt, t) {

@@ -30,6 +30,7 @@ type Server struct {
 
 	state      atomic.Pointer[state]
 	duplicates duplicates
+	local      locals // NAS in this process
 	access     *queue
 	accounting *queue
 	quiet      seldom // logins without an answer
