@@ -42,6 +42,7 @@ type Record struct {
 	SessionID  string
 	Tunnel     string
 	Method     Method
+	Change     bool // the password was to be changed
 	Factor     Factor
 	Verdict    Verdict
 	Reason     Reason
@@ -94,6 +95,7 @@ func (a auditLog) Decision(r *Record) {
 		slog.String("session", r.SessionID),
 		slog.String("tunnel", r.Tunnel),
 		slog.String("method", r.Method.String()),
+		slog.Bool("change", r.Change),
 		slog.String("factor", r.Factor.String()),
 		slog.String("rule", r.Rule),
 		slog.String("policy", r.Policy),

@@ -11,7 +11,7 @@ const (
 	// disabled, expired, out of hours… Unknown user, wrong password, locked, wrong
 	// code and refused by policy are one answer.
 	DiscloseStates  Disclosure = iota
-	DiscloseNothing            // one answer to everything, but to who may change the password
+	DiscloseNothing            // one answer to everything, but to who may change the password now
 	DiscloseFull               // the specific code and a text for each reason
 )
 
@@ -72,6 +72,8 @@ var answers = [...]answer{
 	DirectoryDown: {verdict: Silent},
 	StoreDown:     {verdict: Silent},
 	InternalError: {verdict: Silent},
+	// Who gets here has proved all there is to prove.
+	NewPasswordRefused: proved(mschap.ErrorChangingPassword, "New password refused"),
 }
 
 // answerTo returns the row of a reason; one out of range refuses.

@@ -24,7 +24,8 @@ type commitment struct {
 //
 //	password wrong              count a failure
 //	code wrong                  count a failure of codes
-//	password right, refused     guards, burn the code
+//	password right, refused     guards, burn the code; leave to change an expired
+//	                            password, where it is given
 //	permitted                   guards, burn the code, count the session, forget
 //	                            the failures; write the session, lease the address
 func (d *Decider) commit(ctx context.Context, l *login, reason Reason) Reason {
@@ -47,6 +48,9 @@ func (d *Decider) commit(ctx context.Context, l *login, reason Reason) Reason {
 		guards = append(guards, burn.Seqs()...)
 	}
 	seqs := guards
+	if l.leave != nil {
+		seqs = append(seqs, store.Seq{l.leave})
+	}
 	if reason == Permitted {
 		d.open(l)
 		seqs = append(seqs, l.commit.opening.UserSeqs()...)
@@ -74,6 +78,8 @@ func (d *Decider) commit(ctx context.Context, l *login, reason Reason) Reason {
 		lost = CodeReplayed
 	case l.commit != nil && l.commit.opening.TooMany():
 		lost = TooManySessions
+	case l.leave != nil && (len(own) == 1 || own[:len(own)-1].OK()):
+		lost = CodeReplayed // this dialogue has had its leave
 	default:
 		lost = LockedOut // failures were counted while we were at the directory
 	}

@@ -110,10 +110,13 @@ var steps = [...]struct {
 	{"load the facts", (*Decider).load},          // store trip 1
 	{"ask the shield", (*Decider).askShield},     //
 	{"find the account", (*Decider).find},        // directory
+	{"take the leave", (*Decider).takeLeave},     // to change the password: store
 	{"verify the password", (*Decider).verify},   // directory
 	{"look at the account", (*Decider).lookAt},   // disabled, expired…
 	{"check the code", (*Decider).checkCode},     //
 	{"apply the policy", (*Decider).applyPolicy}, //
+	{"change the password", (*Decider).change},   // directory
+	{"ask for a new password", (*Decider).expire},
 }
 
 // Decide decides one login and writes its audit record. It never returns nil.
@@ -127,7 +130,7 @@ func (d *Decider) Decide(ctx context.Context, req *Request) *Result {
 		req: req, now: now, ruling: d.policy.Load(),
 		rec: Record{
 			Time: now, DecisionID: newID(now), Source: req.Source, NAS: req.NAS,
-			SessionID: req.SessionID, Tunnel: req.Tunnel, Method: req.Method,
+			SessionID: req.SessionID, Tunnel: req.Tunnel, Method: req.Method, Change: req.Method == MethodMSCHAPv2Change,
 		},
 	}
 	reason := Permitted
@@ -151,13 +154,14 @@ func (d *Decider) Decide(ctx context.Context, req *Request) *Result {
 func (d *Decider) result(l *login, reason Reason) *Result {
 	a := answerTo(reason)
 	res := &Result{Verdict: a.verdict, Reason: reason, DecisionID: l.rec.DecisionID, User: l.user}
-	res.ErrorCode, res.Message = a.to(d.cfg.Disclose)
+	res.ErrorCode, res.Message = a.to(l.disclosure(d.cfg.Disclose, reason))
 	switch a.verdict {
 	case Accept:
 		res.Grant = l.grant(d.cfg.Sessions.Interim())
 		l.prove(res)
 	case Reject:
-		res.Retry = d.cfg.Retry && res.ErrorCode == failed
+		res.Change = l.leave != nil && reason == l.expired
+		res.Retry = d.cfg.Retry && res.ErrorCode == failed && !l.changing()
 		if reason == PolicyDenied || reason == SourceDenied {
 			if m := l.decision.Message; m != "" { // the author wants it to be read
 				res.Message = m

@@ -48,6 +48,8 @@ rules:
         session_timeout: 8h
         idle_timeout: 30m
         interim: 2m
+  - {id: change, when: {group: Changers}, then: {permit: {pool: staff, password_change: true}}}
+  - {id: freechange, when: {group: FreeChangers}, then: {permit: {code: none, pool: staff, password_change: true}}}
   - {id: nopool, when: {group: Switches}, then: {permit: {code: none}}}
 `
 
@@ -87,6 +89,7 @@ type flaky struct {
 	state              map[string]directory.State
 	rename             map[string]string
 	asked              int
+	change             changes
 }
 
 func (f *flaky) Find(ctx context.Context, n directory.Name) (*directory.Account, error) {
@@ -114,7 +117,11 @@ func (f *flaky) VerifyMSCHAPv2(ctx context.Context, n directory.Name, a *directo
 	if f.proof != nil {
 		return *f.proof, nil
 	}
-	return f.Directory.VerifyMSCHAPv2(ctx, n, a, r)
+	p, err := f.Directory.VerifyMSCHAPv2(ctx, n, a, r)
+	if err == nil && f.change.expired[a.Name] {
+		return directory.Proof{}, directory.Rejected{Reason: directory.AccountState, State: directory.PasswordMustChange}
+	}
+	return p, err
 }
 
 // brokenStore is away from the trip after the next `after` on.
@@ -166,6 +173,7 @@ func newWorld(t testing.TB) *world {
 		{Name: "plc1", Groups: []string{"Plant"}}, {Name: "plc2", Groups: []string{"Plant"}},
 		{Name: "fixed", Groups: []string{"NoCode"}, Addr: netip.MustParseAddr("10.20.0.77")},
 		{Name: "outside", Groups: []string{"NoCode"}, Addr: netip.MustParseAddr("10.99.0.1")},
+		{Name: "dora", Groups: []string{"Changers"}}, {Name: "emil", Groups: []string{"FreeChangers"}},
 		{Name: "stranger"}, {Name: "switch", Groups: []string{"Switches"}}, {Name: "off", Groups: []string{"NoCode"}, Disabled: true},
 	} {
 		must(t, users.Add(u, password(u.Name)))
@@ -173,7 +181,7 @@ func newWorld(t testing.TB) *world {
 	file, err := directory.OpenFile(directory.FileConfig{Users: users.Path, Ring: ring})
 	must(t, err)
 	w.file, w.users = file, users
-	w.dir = &flaky{Directory: file, state: map[string]directory.State{}, rename: map[string]string{}}
+	w.dir = &flaky{Directory: file, state: map[string]directory.State{}, rename: map[string]string{}, change: newChanges(users, file)}
 	w.broken = &brokenStore{Store: w.Backend.Store, after: -1}
 	w.mfa = mfa.New(w.broken, ring, mfa.Config{})
 	w.sessions = session.New(w.broken, session.Config{})
@@ -185,7 +193,7 @@ func newWorld(t testing.TB) *world {
 	})
 	must(t, err)
 	w.now = w.storeTime(t)
-	for _, name := range []string{"alice", "carol"} {
+	for _, name := range []string{"alice", "carol", "dora"} {
 		e, err := w.mfa.Enroll(context.Background(), w.now, name, "phone")
 		must(t, err)
 		w.secrets[name] = e.Secret
@@ -372,6 +380,10 @@ func TestReasons(t *testing.T) {
 		{DirectoryDown, "an error of no known type", Silent, 0, "", func(t *testing.T, w *world) *Result {
 			w.dir.verifyErr = errors.New("test")
 			return w.decide(w.request("alice", password("alice")))
+		}},
+		{NewPasswordRefused, "", Reject, 709, "New password refused", func(t *testing.T, w *world) *Result {
+			first := w.expire(t, "dora")
+			return w.decide(w.newPassword(first, password("dora"), "weak"))
 		}},
 		{StoreDown, "at load", Silent, 0, "", func(t *testing.T, w *world) *Result {
 			w.broken.after = 0

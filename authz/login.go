@@ -32,12 +32,14 @@ type login struct {
 
 	shield  *lockout.Query
 	tokens  *mfa.Query
+	noted   *store.Get // what there is of a leave to change the password
 	passed  lockout.Verdict
 	account *directory.Account
 
 	challengeHash [8]byte
 	proof         directory.Proof
-	proved        bool // the password was right
+	proved        bool   // the password was right
+	expired       Reason // for which the right password opens nothing; unknown: none
 
 	code     mfa.Result
 	checked  bool // a code was looked at
@@ -45,6 +47,9 @@ type login struct {
 	decision policy.Decision
 
 	commit *commitment
+
+	leave *store.Once // to change the password in this dialogue
+	taken bool        // this very attempt took the leave before
 }
 
 // maxTyped is the most a User-Name can hold (RFC 2865 §5.1).
@@ -75,12 +80,12 @@ func AskedName(n mfa.Name) directory.Name {
 // answers, and gets no MPPE key.
 func (d *Decider) checkMethod(_ context.Context, l *login) (Reason, bool) {
 	switch l.req.Method {
-	case MethodMSCHAPv2:
+	case MethodMSCHAPv2, MethodMSCHAPv2Change:
 		// The peer hashes the name as it was typed, without the domain in front but
 		// with the code behind it (RFC 2759 §8.2).
 		l.challengeHash = mschap.ChallengeHash(&l.req.MSCHAPv2.PeerChallenge, &l.req.MSCHAPv2.Challenge, mschap.TrimDomain(l.req.User))
 		l.counted = l.attempt()
-		return Permitted, false
+		return MethodRefused, l.changing() && l.req.Change == nil
 	case MethodPAP:
 		return MethodRefused, !l.req.AllowPAP || l.req.Tunnel != ""
 	case MethodUnknown:
@@ -93,15 +98,20 @@ func (d *Decider) checkMethod(_ context.Context, l *login) (Reason, bool) {
 // failure twice nor replays its own code. With PAP nothing is drawn: each request
 // is an attempt of its own.
 func (l *login) attempt() string {
+	m := &l.req.MSCHAPv2
+	return l.digest(m.Challenge[:], m.PeerChallenge[:], m.Response[:])
+}
+
+// digest is a name for something of this dialogue of a NAS with its client.
+func (l *login) digest(drawn ...[]byte) string {
 	h := sha256.New()
 	for _, s := range []string{l.req.NAS.ID, l.req.NAS.Addr.String(), l.req.SessionID, l.req.User} {
 		h.Write(binary.BigEndian.AppendUint32(nil, uint32(len(s))))
 		h.Write([]byte(s))
 	}
-	m := &l.req.MSCHAPv2
-	h.Write(m.Challenge[:])
-	h.Write(m.PeerChallenge[:])
-	h.Write(m.Response[:])
+	for _, b := range drawn {
+		h.Write(b)
+	}
 	return idEncoding.EncodeToString(h.Sum(nil)[:15])
 }
 
@@ -109,7 +119,12 @@ func (l *login) attempt() string {
 func (d *Decider) load(ctx context.Context, l *login) (Reason, bool) {
 	began := d.cfg.Clock()
 	l.shield, l.tokens = d.cfg.Shield.Ask(l.user, l.req.Source), d.cfg.MFA.Ask(l.user)
-	err := d.cfg.Store.Do(ctx, store.Join(l.shield.Seqs(), l.tokens.Seqs())...)
+	seqs := [][]store.Seq{l.shield.Seqs(), l.tokens.Seqs()}
+	if l.changing() {
+		l.noted = &store.Get{Key: l.leaveKey()}
+		seqs = append(seqs, []store.Seq{{l.noted}})
+	}
+	err := d.cfg.Store.Do(ctx, store.Join(seqs...)...)
 	l.rec.Load += d.cfg.Clock().Sub(began)
 	if err != nil {
 		l.rec.Err = err
@@ -152,11 +167,25 @@ func (d *Decider) find(ctx context.Context, l *login) (Reason, bool) {
 	return d.askShield(ctx, l)
 }
 
-// verify has the directory verify the password.
+// verify has the directory verify the password. A right one that has expired goes
+// on: what comes of it the second factor and the policy say, see expire.
 func (d *Decider) verify(ctx context.Context, l *login) (Reason, bool) {
+	if l.changing() {
+		return Permitted, false // the new one, once it is in force
+	}
+	reason := d.ask(ctx, l)
+	if outdated(reason) && l.account != nil {
+		l.expired, l.proved = reason, true
+		return Permitted, false
+	}
+	return reason, reason != Permitted
+}
+
+// ask asks the directory about the password.
+func (d *Decider) ask(ctx context.Context, l *login) Reason {
 	began := d.cfg.Clock()
 	var err error
-	if m := &l.req.MSCHAPv2; l.req.Method == MethodMSCHAPv2 {
+	if m := &l.req.MSCHAPv2; l.req.Method.mschapv2() {
 		l.proof, err = d.cfg.Directory.VerifyMSCHAPv2(ctx, l.asked, l.account, &directory.MSCHAPv2{
 			ChallengeHash: l.challengeHash, Response: m.Response,
 			Typed: l.req.User, Ident: m.Ident, Challenge: m.Challenge, PeerChallenge: m.PeerChallenge,
@@ -169,35 +198,53 @@ func (d *Decider) verify(ctx context.Context, l *login) (Reason, bool) {
 		// Found by one question and not by the other: the accounts changed meanwhile.
 		err = directory.Rejected{Reason: directory.NoSuchUser}
 	}
-	if err == nil {
-		l.proved = true
-		if len(l.proof.Groups) > 0 {
-			a := *l.account // the directory's own
-			a.Groups = append(slices.Clone(a.Groups), l.proof.Groups...)
-			l.account = &a
-		}
-		return Permitted, false
+	if err != nil {
+		return l.refused(err)
 	}
+	l.proved = true
+	if len(l.proof.Groups) > 0 {
+		a := *l.account // the directory's own
+		a.Groups = append(slices.Clone(a.Groups), l.proof.Groups...)
+		l.account = &a
+	}
+	return Permitted
+}
+
+// refused is the reason in what a directory said of a password.
+func (l *login) refused(err error) Reason {
 	r, no := directory.IsRejected(err)
 	if !no || r.Detail != "" {
 		l.rec.Err = err
 	}
-	switch {
-	case !no:
-		return DirectoryDown, true
-	case r.Reason == directory.NoSuchUser:
-		return NoSuchUser, true
-	case r.Reason == directory.AccountState:
-		return stateReason(r.State), true
-	default:
-		return WrongPassword, true
+	if !no {
+		return DirectoryDown
 	}
+	switch r.Reason {
+	case directory.NoSuchUser:
+		return NoSuchUser
+	case directory.AccountState:
+		return stateReason(r.State)
+	case directory.BadPassword:
+		return NewPasswordRefused
+	case directory.WrongPassword, directory.ReasonUnknown:
+	}
+	return WrongPassword
 }
 
 // lookAt refuses accounts that are not to be used. It comes behind the password:
 // only who knows it learns of the account's state.
 func (d *Decider) lookAt(_ context.Context, l *login) (Reason, bool) {
-	return stateReason(l.account.State), l.account.State != directory.Active
+	if l.account.State == directory.Active {
+		return Permitted, false
+	}
+	reason := stateReason(l.account.State)
+	switch {
+	case !outdated(reason):
+		return reason, true
+	case !l.changing(): // who changes the password ends this state
+		l.expired = reason
+	}
+	return Permitted, false
 }
 
 // stateReason maps what the directory thinks of an account.
@@ -232,7 +279,7 @@ func stateReason(s directory.State) Reason {
 // says. It stands behind the password, so that guessing codes takes the password,
 // and a code that was typed with a wrong one is still good.
 func (d *Decider) checkCode(ctx context.Context, l *login) (Reason, bool) {
-	if l.name.Code == "" {
+	if l.name.Code == "" || l.changing() { // it was burnt in the login before
 		return Permitted, false
 	}
 	if v := d.cfg.Shield.CheckCode(l.now, l.shield.Counters()); !v.Allowed {
@@ -341,7 +388,7 @@ func (l *login) grant(interim time.Duration) Grant {
 
 // prove makes what only a service that had the response verified can make.
 func (l *login) prove(res *Result) {
-	if l.req.Method != MethodMSCHAPv2 {
+	if !l.req.Method.mschapv2() {
 		return
 	}
 	if k := l.proof.Keys; k != nil {

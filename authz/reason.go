@@ -38,6 +38,8 @@ const (
 	DirectoryDown     // directory unavailable: silent
 	StoreDown         // store unavailable: silent
 	InternalError     // our own fault: silent
+	// NewPasswordRefused: the directory does not take the new password.
+	NewPasswordRefused
 )
 
 var reasonNames = [...]string{
@@ -55,6 +57,7 @@ var reasonNames = [...]string{
 	SourceDenied: "source denied", TooManySessions: "too many sessions",
 	PoolExhausted: "pool exhausted", DirectoryDown: "directory unavailable",
 	StoreDown: "store unavailable", InternalError: "internal error",
+	NewPasswordRefused: "new password refused",
 }
 
 // String returns the reason as audit lines and metrics spell it.

@@ -7,6 +7,8 @@ package authz
 import (
 	"net/netip"
 	"time"
+
+	"postern/authz/directory"
 )
 
 // Method is how the peer proves its password. The zero value proves nothing
@@ -17,9 +19,17 @@ const (
 	MethodUnknown  Method = iota
 	MethodPAP             // RFC 2865 User-Password
 	MethodMSCHAPv2        // RFC 2759
+	// MethodMSCHAPv2Change is a new password in the place of an expired one (RFC 2759
+	// §7), and the response of MethodMSCHAPv2 made with it.
+	MethodMSCHAPv2Change
 )
 
-var methodNames = [...]string{MethodUnknown: "unknown", MethodPAP: "pap", MethodMSCHAPv2: "mschapv2"}
+var methodNames = [...]string{
+	MethodUnknown: "unknown", MethodPAP: "pap", MethodMSCHAPv2: "mschapv2", MethodMSCHAPv2Change: "mschapv2_change",
+}
+
+// mschapv2 says whether the method proves the password by a response.
+func (m Method) mschapv2() bool { return m == MethodMSCHAPv2 || m == MethodMSCHAPv2Change }
 
 // String returns the method as audit lines spell it.
 func (m Method) String() string {
@@ -65,9 +75,10 @@ type Request struct {
 	Tunnel    string     // Tunnel-Type by name: "PPTP", "" for none
 
 	Method   Method
-	AllowPAP bool     // the listener and its client may use PAP
-	Password []byte   // MethodPAP; wiped by the caller
-	MSCHAPv2 MSCHAPv2 // MethodMSCHAPv2
+	AllowPAP bool              // the listener and its client may use PAP
+	Password []byte            // MethodPAP; wiped by the caller
+	MSCHAPv2 MSCHAPv2          // MethodMSCHAPv2, MethodMSCHAPv2Change
+	Change   *directory.Change // MethodMSCHAPv2Change; wiped by the caller
 
 	ClientName    string // MS-RAS-Client-Name: a claim
 	ClientVersion string // MS-RAS-Client-Version: a claim
@@ -123,4 +134,6 @@ type Result struct {
 	ErrorCode int
 	Retry     bool
 	Message   string
+	// Change lets the peer answer by a new password, in this dialogue and once.
+	Change bool
 }

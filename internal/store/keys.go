@@ -70,6 +70,10 @@ func UserTokens(name string) Key { return user(name, ":tokens") }
 // than any code is valid, given by mfa.
 func UserSteps(name string) Key { return user(name, ":steps") }
 
+// UserChange is {user:NAME}:change:DIALOGUE, what became of the leave to change a
+// password in one login dialogue; life: as long as the leave, given by authz.
+func UserChange(name, dialogue string) Key { return user(name, ":change:"+escape(dialogue)) }
+
 // UserLive is {user:NAME}:live, zset session → deadline in ms; life: the last
 // deadline and lapsedFor.
 func UserLive(name string) Key { return user(name, ":live") }
