@@ -45,7 +45,7 @@ var remedies = [...]string{
 	AlarmSuspect:  "run `postern ad doctor` with a probe account: it tells a guesser from a domain controller that does not accept MS-CHAPv2",
 	AlarmMSCHAPv2: "on Samba set `ntlm auth = mschapv2-and-ntlmv2-only` in the domain controller's smb.conf; on Windows allow NTLM for this gateway",
 	AlarmProbe:    "set the probe account's password, unlock and enable it, or leave it out of the configuration",
-	AlarmBind:     "set the password of the account that the configuration binds as",
+	AlarmBind:     "set the password of the account under bind; where there is none, run `postern ad join` again",
 	AlarmGroups:   "let the account that the configuration binds as read tokenGroups: group \"Windows Authorization Access Group\"",
 }
 

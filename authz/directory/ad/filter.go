@@ -13,6 +13,9 @@ import (
 // contacts, which are persons, too.
 const people = "(objectCategory=person)(objectClass=user)(sAMAccountType=" + normalUser + ")"
 
+// anything matches the one entry of a base search.
+const anything = "(objectClass=*)"
+
 // findFilter finds who a name means. AD knows a person by sAMAccountName and, with
 // a suffix behind, by userPrincipalName, whose part in front of the @ may be
 // another name and whose suffix another domain. Where the suffix is our domain, AD

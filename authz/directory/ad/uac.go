@@ -27,3 +27,6 @@ func readUAC(text string) uac {
 }
 
 func (u uac) has(flag uac) bool { return u&flag != 0 }
+
+// text writes the attribute.
+func (u uac) text() string { return strconv.FormatInt(int64(int32(u)), 10) }
