@@ -96,23 +96,23 @@ server default {
 	}
 {{- end}}
 	authorize {
-		if (&User-Name =~ /^[^\\]+\\(.+)$/) {
-			update request {
-				&Stripped-User-Name := "%{1}"
-			}
-		}
-		elsif (&User-Name =~ /^(.+)@lab\.example$/) {
-			update request {
-				&Stripped-User-Name := "%{1}"
-			}
-		}
 {{- if .KnowsCodes}}
-		if ("%{%{Stripped-User-Name}:-%{User-Name}}" =~ /^(.+)\+[0-9]{6,8}$/) {
+		if (&User-Name =~ /^(.+)\+[0-9]{6,8}(@.+)?$/) {
 			update request {
-				&Stripped-User-Name := "%{1}"
+				&Stripped-User-Name := "%{1}%{2}"
 			}
 		}
 {{- end}}
+		if ("%{%{Stripped-User-Name}:-%{User-Name}}" =~ /^[^\\]+\\(.+)$/) {
+			update request {
+				&Stripped-User-Name := "%{1}"
+			}
+		}
+		elsif ("%{%{Stripped-User-Name}:-%{User-Name}}" =~ /^(.+)@lab\.example$/) {
+			update request {
+				&Stripped-User-Name := "%{1}"
+			}
+		}
 		mschap
 		files
 		pap

@@ -5,11 +5,14 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"postern/internal/mschap"
 )
 
 // user is a line of the fixture.
 type user struct {
 	name    string
+	hashed  bool     // the server has the NT hash only
 	control []string // how the server treats the account
 	reply   []string
 }
@@ -28,6 +31,8 @@ var users = []user{
 	{name: "bob", reply: []string{`Class = "group=staff"`}},
 	{name: "carol"}, // without groups
 	{name: "jürgen", reply: []string{`Class = "group=vpn-users"`}},
+	{name: "emoji"},
+	{name: "hashed", hashed: true},
 	{name: "expired", control: []string{`SMB-Account-CTRL-TEXT := "[eU         ]"`}},
 	{name: "disabled", control: []string{`SMB-Account-CTRL-TEXT := "[DU         ]"`}},
 	{name: "locked", control: []string{`SMB-Account-CTRL-TEXT := "[LU         ]"`}},
@@ -40,8 +45,11 @@ var users = []user{
 func Password(name string) string {
 	first, size := utf8.DecodeRuneInString(name)
 	p := string(unicode.ToUpper(first)) + name[size:] + "-Pass1"
-	if name == "jürgen" {
+	switch name {
+	case "jürgen":
 		return "Pässwörd-€"
+	case "emoji", "hashed": // beyond U+FFFF FreeRADIUS makes a wrong NT hash or none
+		return p + "-😀"
 	}
 	return p
 }
@@ -50,7 +58,11 @@ func Password(name string) string {
 func usersFile() string {
 	var b strings.Builder
 	for _, u := range users {
-		control := append([]string{fmt.Sprintf("Cleartext-Password := %q", Password(u.name))}, u.control...)
+		password := fmt.Sprintf("Cleartext-Password := %q", Password(u.name))
+		if u.hashed {
+			password = fmt.Sprintf("NT-Password := 0x%x", mschap.NTHash(Password(u.name)))
+		}
+		control := append([]string{password}, u.control...)
 		fmt.Fprintf(&b, "%s %s\n", u.name, strings.Join(control, ", "))
 		if len(u.reply) > 0 {
 			fmt.Fprintf(&b, "\t%s\n", strings.Join(u.reply, ",\n\t"))

@@ -212,8 +212,8 @@ func TestMPPEKeys(t *testing.T) {
 func TestMSCHAPKeys(t *testing.T) {
 	for _, nt := range [][16]byte{{1, 15: 2}, {0, 0, 3}, {}} { // zero octets inside, too
 		request, reply, got := exchanged(t, CodeAccessAccept, func(p *Packet) error { return AddMSCHAPKeys(p, &nt) })
-		if k, ok := MSCHAPKeys(got); !ok || k != nt {
-			t.Fatalf("%x %v, want %x", k, ok, nt)
+		if lm, k, ok := MSCHAPKeys(got); !ok || k != nt || lm != [8]byte{} {
+			t.Fatalf("%x %x %v, want %x", lm, k, ok, nt)
 		}
 		// With nothing but the formulas of RFC 2865 §5.2, from the bytes on the wire.
 		for i := 20; i < len(reply); i += int(reply[i+1]) {
@@ -233,16 +233,16 @@ func TestMSCHAPKeys(t *testing.T) {
 			}
 		}
 		got.Secret = []byte("another")
-		if k, ok := MSCHAPKeys(got); ok && k == nt {
+		if lm, k, ok := MSCHAPKeys(got); ok && (k == nt || lm == [8]byte{}) {
 			t.Error("keys opened under another secret")
 		}
 		got.Secret = nil
-		if _, ok := MSCHAPKeys(got); ok {
+		if _, _, ok := MSCHAPKeys(got); ok {
 			t.Error("keys opened without a secret")
 		}
 	}
 	_, _, got := exchanged(t, CodeAccessAccept, func(p *Packet) error { return addVendor(p, vendorMicrosoft, msCHAPMPPEKeys, make([]byte, 24)) })
-	if _, ok := MSCHAPKeys(got); ok {
+	if _, _, ok := MSCHAPKeys(got); ok {
 		t.Error("24 octets were taken for 32")
 	}
 }
@@ -277,7 +277,7 @@ func TestHostileVendorSpecific(t *testing.T) {
 func readEverything(p *Packet) {
 	_, _, _ = GetMSCHAP2Response(p)
 	_, _, _ = GetMSCHAPResponse(p)
-	_, _ = MSCHAPKeys(p)
+	_, _, _ = MSCHAPKeys(p)
 	_ = carriesMSCHAP(p)
 	_, _, _ = GetMSCHAP2Success(p)
 	_, _, _ = GetMSCHAPError(p)
@@ -313,13 +313,13 @@ func FuzzMSAttributes(f *testing.F) {
 				t.Fatalf("%x %+v became %x %+v", c, r, c2, r2)
 			}
 		}
-		if nt, ok := MSCHAPKeys(p); ok {
+		if _, nt, ok := MSCHAPKeys(p); ok {
 			q := NewRequest(CodeAccessRequest, testSecret)
 			q.Authenticator = p.Authenticator
 			if err := AddMSCHAPKeys(q, &nt); err != nil {
 				t.Fatal(err)
 			}
-			if again, ok := MSCHAPKeys(q); !ok || again != nt {
+			if lm, again, ok := MSCHAPKeys(q); !ok || again != nt || lm != [8]byte{} {
 				t.Fatalf("%x became %x", nt, again)
 			}
 		}

@@ -117,18 +117,24 @@ func AddMSCHAPKeys(p *Packet, nt *[16]byte) error {
 	return addVendor(p, vendorMicrosoft, msCHAPMPPEKeys, v)
 }
 
-// MSCHAPKeys opens the NT key of a reply that ParseReply or Exchange returned; layeh
-// would end it at its first zero octet, as it ends a password. What the key is,
-// servers do not agree on: the RFC's words make it the NT hash, MPPE needs the hash
-// of that (RFC 3079 §2.3), and FreeRADIUS sends the latter.
-func MSCHAPKeys(p *Packet) (nt [16]byte, ok bool) {
+// MSCHAPKeys opens both keys of a reply that ParseReply or Exchange returned; layeh
+// would end them at their first zero octet, as it ends a password.
+//
+// What the NT key is, servers do not agree on: the RFC's words make it the NT hash,
+// MPPE needs the hash of that (RFC 3079 §2.3), and FreeRADIUS sends the latter. A
+// server that has no LM hash, or was sent no LM response, leaves the LM key zero; that
+// it is zero also tells that the first block was opened rightly. FreeRADIUS 3 (3.2.1
+// tried, 3.2.10 read) hides that block over RadSec under what nobody else knows: it
+// encodes such a reply twice, the second time with the first one's Response
+// Authenticator in place of the request's.
+func MSCHAPKeys(p *Packet) (lm [8]byte, nt [16]byte, ok bool) {
 	v, ok := lookupVendor(p, vendorMicrosoft, msCHAPMPPEKeys)
 	if !ok || len(v) != chapKeysLen || len(p.Secret) == 0 {
-		return nt, false
+		return lm, nt, false
 	}
 	var plain [chapKeysLen]byte
 	passwordChain(p, plain[:], v, v)
-	return [16]byte(plain[chapKeysNT:chapKeysEnd]), true
+	return [8]byte(plain[:chapKeysNT]), [16]byte(plain[chapKeysNT:chapKeysEnd]), true
 }
 
 // passwordChain hides whole blocks of 16 octets or opens them (RFC 2865 §5.2):

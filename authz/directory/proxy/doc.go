@@ -44,15 +44,25 @@
 //     unsigned), and the login finds the directory unavailable.
 //   - FreeRADIUS: mschap with use_mppe = yes (its default), or there are no keys; and
 //     with_ntdomain_hack = yes if people type CORP\alice: peers leave CORP\ out of the
-//     hash. The files module or whatever else knows the password must find it under
-//     the name as typed, but the code. FreeRADIUS 3.2.1 makes no NT hash of a
-//     Cleartext-Password with characters beyond U+FFFF; NT-Password does it.
-//   - FreeRADIUS in the form of MS-CHAPv1: nothing else. MS-CHAP-MPPE-Keys holds the
-//     hash of the NT hash, also where ntlm_auth or winbind gave it.
-//   - NPS: a network policy for this client with MS-CHAP-v2, and MS-CHAP too where codes
-//     are to be verified. RFC 2548 §2.4.1 speaks of the NT hash in MS-CHAP-MPPE-Keys;
-//     that is recognised by the response it makes.
-//   - reject_delay no longer than the client's time-out.
+//     hash. What knows the passwords must find them under the names that are asked. Of
+//     a Cleartext-Password with characters beyond U+FFFF it makes a wrong NT hash or
+//     none; NT-Password avoids that for MS-CHAP, and breaks PAP.
+//   - FreeRADIUS and codes, over UDP: nothing else. MS-CHAP-MPPE-Keys holds the hash of
+//     the NT hash.
+//   - FreeRADIUS and codes, over RadSec: up to 3.2.10 at least it cannot send
+//     MS-CHAP-MPPE-Keys there (see radius.MSCHAPKeys), which is noticed and counts as no
+//     answer. Use AsMSCHAPv1Never, and in authorize, before the password is looked for:
+//     if (&User-Name =~ /^(.+)\+[0-9]{6,8}(@.+)?$/) {
+//     update request { &Stripped-User-Name := "%{1}%{2}" } }
+//     Its mschap goes on hashing User-Name. The same does for any server of its kind.
+//   - FreeRADIUS says E=691 of disabled accounts and E=647 of locked ones, before it has
+//     looked at the password; and in the form of MS-CHAPv1 only numbers, so that a locked
+//     account goes as a disabled one.
+//   - NPS (not tried here): a network policy for this client with MS-CHAP-v2, and MS-CHAP
+//     too where codes are to be verified. RFC 2548 §2.4.1 speaks of the NT hash in
+//     MS-CHAP-MPPE-Keys; that is recognised by the response it makes.
+//   - A delay of rejects, FreeRADIUS' reject_delay for one, well within the client's
+//     time-outs: a late no is taken for silence, and the next server is asked.
 //
 // Left out: changing passwords, Access-Challenge, EAP, State.
 package proxy

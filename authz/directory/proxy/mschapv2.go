@@ -18,6 +18,7 @@ var (
 	errNoSuccess = errors.New("an Access-Accept without a usable MS-CHAP2-Success: it was decided without MS-CHAPv2 (a policy that accepts without authentication?)")
 	errNoKeys    = errors.New("an Access-Accept without MS-MPPE-Send-Key and MS-MPPE-Recv-Key of 128 bits (FreeRADIUS: use_mppe of mschap; NPS: encryption of the network policy)")
 	errNoV1Keys  = errors.New("an Access-Accept without an NT key in MS-CHAP-MPPE-Keys, which a login in the form of MS-CHAPv1 is made of (FreeRADIUS: use_mppe of mschap)")
+	errSpoiltV1  = errors.New("an Access-Accept with an MS-CHAP-MPPE-Keys that does not open (FreeRADIUS 3 over RadSec cannot send it: let it know of codes and set as_mschapv1: never; or a proxy in between spoils it)")
 )
 
 // VerifyMSCHAPv2 implements directory.Directory.
@@ -91,9 +92,12 @@ func (d *Directory) verifyAsMSCHAPv1(ctx context.Context, n directory.Name, a *d
 	if err != nil {
 		return directory.Proof{}, err
 	}
-	nt, ok := radius.MSCHAPKeys(accept)
+	lm, nt, ok := radius.MSCHAPKeys(accept)
 	if !ok || nt == [16]byte{} {
 		return directory.Proof{}, unusable(errNoV1Keys)
+	}
+	if lm != [8]byte{} { // there is no LM key where there was no LM response
+		return directory.Proof{}, unusable(errSpoiltV1)
 	}
 	if mschap.NTResponse(r.ChallengeHash, &nt) == r.Response { // the NT hash, to the letter of RFC 2548 §2.4.1
 		nt = mschap.HashHash(&nt)

@@ -164,6 +164,12 @@ func TestIncompleteAccepts(t *testing.T) {
 			r.Add(rfc2865.VendorSpecific_Type, append([]byte{0, 0, 1, 55, 12, 26}, make([]byte, 24)...))
 			return nil
 		}, errNoV1Keys},
+		{"under another authenticator", "alice+123456", func(r *radius.Packet) error {
+			own := r.Authenticator
+			defer func() { r.Authenticator = own }()
+			r.Authenticator[0] ^= 1
+			return radius.AddMSCHAPKeys(r, &one)
+		}, errSpoiltV1},
 		{"MS-CHAPv2's keys", "alice+123456", func(r *radius.Packet) error {
 			return errors.Join(radius.AddMSCHAP2Success(r, ident, success), radius.AddMPPEKeys(r, &one, &two))
 		}, errNoV1Keys},

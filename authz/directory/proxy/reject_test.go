@@ -25,6 +25,12 @@ func TestRejects(t *testing.T) {
 		{"E=648 R=0 C=00112233445566778899AABBCCDDEEFF V=3 M=Password Expired", directory.AccountState, directory.PasswordExpired, `E=648 from upstream: "Password Expired"`},
 		{"E=649 R=0 V=3", directory.AccountState, directory.NoDialin, "E=649 from upstream"},
 		{"E=691 R=1 C=00112233445566778899AABBCCDDEEFF V=3 M=Authentication failed", directory.WrongPassword, directory.StateUnknown, `E=691 from upstream: "Authentication failed"`},
+		{"E=648 R=0 C=a288d8216dd73921 V=2", directory.AccountState, directory.PasswordExpired, "E=648 from upstream"}, // FreeRADIUS to MS-CHAPv1
+		{"E=691 R=0 C=a288d8216dd73921 V=2", directory.WrongPassword, directory.StateUnknown, "E=691 from upstream"},
+		{"R=0 E=648", directory.AccountState, directory.PasswordExpired, "E=648 from upstream"},
+		{"E=691 R=0 V=3 M=E=648", directory.WrongPassword, directory.StateUnknown, `E=691 from upstream: "E=648"`},
+		{"E=-648", directory.WrongPassword, directory.StateUnknown, "Access-Reject from upstream with an unreadable MS-CHAP-Error"},
+		{"E=99999999999999999999", directory.WrongPassword, directory.StateUnknown, "Access-Reject from upstream with an unreadable MS-CHAP-Error"},
 		{"E=691 R=0", directory.WrongPassword, directory.StateUnknown, "E=691 from upstream"},
 		{"E=709 R=0 V=3", directory.WrongPassword, directory.StateUnknown, "E=709 from upstream"},
 		{"E=12345 R=0 V=3 M=\x1b[2J", directory.WrongPassword, directory.StateUnknown, `E=12345 from upstream: "\x1b[2J"`},
