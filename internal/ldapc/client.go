@@ -98,7 +98,7 @@ func unanswered(err error) bool {
 		return false
 	}
 	var refused *BindRefused
-	return errors.As(err, &refused) || silent(err)
+	return errors.As(err, &refused) || failover.IsAway(err) || silent(err)
 }
 
 // once makes a request that must not be repeated, on a connection of its own. Until

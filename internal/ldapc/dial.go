@@ -12,19 +12,22 @@ import (
 
 	ber "github.com/go-asn1-ber/asn1-ber"
 	"github.com/go-ldap/ldap/v3"
+
+	"postern/internal/failover"
 )
 
-// connect makes a connection that nobody is bound on yet.
+// connect makes a connection that nobody is bound on yet. Its error is no answer to
+// anything, also where the server gave one to StartTLS.
 func (p *pool) connect(ctx context.Context) (*conn, error) {
 	start := time.Now()
 	raw, err := p.dial(ctx, p.addr)
 	if err != nil {
-		return nil, fmt.Errorf("connect: %w", orCause(ctx, err))
+		return nil, failover.Away(fmt.Errorf("connect: %w", orCause(ctx, err)))
 	}
 	secured, err := p.secure(ctx, raw)
 	if err != nil {
 		raw.Close()
-		return nil, err
+		return nil, failover.Away(err)
 	}
 	c := newConn(raw, secured)
 	c.check = Checked{Server: p.host, Address: raw.RemoteAddr().String(), Connect: time.Since(start)}

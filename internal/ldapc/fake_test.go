@@ -2,6 +2,7 @@ package ldapc
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"slices"
@@ -16,7 +17,11 @@ import (
 type fake struct {
 	// answer handles a request; nil: everything succeeds. A fake that returns false
 	// hangs up.
-	answer func(r *request) bool
+	answer   func(r *request) bool
+	tls      *tls.Config // nil: none
+	startTLS bool        // it begins without
+	socket   bool        // behind sockets: TLS writes from both sides at once
+	inject   string      // what an attacker puts behind the answer to StartTLS
 
 	mu     sync.Mutex
 	dials  int
@@ -42,10 +47,34 @@ func (f *fake) dial(ctx context.Context) (net.Conn, error) {
 		return nil, errors.New("connection refused")
 	}
 	ours, theirs := net.Pipe()
+	if f.socket {
+		ours.Close()
+		theirs.Close()
+		ours, theirs = socketPair()
+	}
 	f.open++
 	f.conns = append(f.conns, theirs)
-	f.served.Go(func() { f.serve(theirs) }) // the test waits
+	c := theirs
+	if f.tls != nil && !f.startTLS {
+		c = tls.Server(theirs, f.tls)
+	}
+	f.served.Go(func() { f.serve(c) }) // the test waits
 	return here{ours}, nil
+}
+
+func socketPair() (ours, theirs net.Conn) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	defer l.Close()
+	if ours, err = net.Dial("tcp", l.Addr().String()); err != nil {
+		panic(err)
+	}
+	if theirs, err = l.Accept(); err != nil {
+		panic(err)
+	}
+	return ours, theirs
 }
 
 func (f *fake) serve(c net.Conn) {
@@ -75,6 +104,10 @@ func (f *fake) serve(c net.Conn) {
 		case r.op.Tag == ldap.ApplicationUnbindRequest:
 			return
 		case frozen:
+		case r.op.Tag == ldap.ApplicationExtendedRequest && f.startTLS && answer == nil:
+			r.done(0, "")
+			c.Write([]byte(f.inject))
+			c = tls.Server(c, f.tls)
 		case answer == nil:
 			r.done(0, "")
 		case !answer(r):
@@ -205,9 +238,11 @@ func testClient(t *testing.T, cfg Config, fakes ...*fake) *Client {
 	for i, f := range fakes {
 		name := string(rune('a' + i))
 		cfg.Servers = append(cfg.Servers, name)
-		byAddr[name+":389"] = f
+		byAddr[name+":389"], byAddr[name+":636"] = f, f
 	}
-	cfg.TLS = Plain
+	if cfg.TLS == TLSUnknown {
+		cfg.TLS = Plain
+	}
 	if cfg.Bind.Method == MethodUnknown {
 		cfg.Bind.Method = Anonymous
 	}

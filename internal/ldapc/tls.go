@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -71,7 +72,6 @@ func explain(name string, err error, now time.Time) *TLSError {
 		unknown x509.UnknownAuthorityError
 		invalid x509.CertificateInvalidError
 		record  tls.RecordHeaderError
-		alert   tls.AlertError
 	)
 	switch {
 	case errors.As(err, &host) && host.Certificate != nil:
@@ -96,16 +96,15 @@ func explain(name string, err error, now time.Time) *TLSError {
 		return say(BadCertificate, "%v", unverified.Err)
 	case errors.As(err, &record):
 		return say(NotTLS, "something other than TLS is spoken at this port")
-	case errors.Is(err, io.EOF):
-		// slapd and AD hang up on a ClientHello at their plain port.
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
+		// LDAP servers hang up on a ClientHello at their plain port.
 		return say(NotTLS, "the server hung up, as one does that speaks no TLS at this port")
-	case errors.As(err, &alert) && alert == alertProtocolVersion, strings.Contains(err.Error(), "unsupported protocol version"):
+	case strings.Contains(err.Error(), "protocol version"):
+		// The server's alert, or our refusal of its choice; crypto/tls exports neither.
 		return say(OldTLS, "the server offers nothing above TLS 1.1")
 	}
 	return nil
 }
-
-const alertProtocolVersion = 70 // RFC 8446 §6
 
 // date is short enough to be compared by eye.
 func date(t time.Time) string { return t.UTC().Format("2006-01-02 15:04Z") }
