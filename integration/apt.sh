@@ -6,6 +6,9 @@ set -euo pipefail
 packages=(
   redis-server                # the real thing behind internal/store's conformance suite
   freeradius-utils            # radclient: a RADIUS client by other hands
+  freeradius                  # an upstream server
+  slapd                       # OpenLDAP
+  samba samba-ad-dc samba-dsdb-modules samba-ad-provision # a domain controller
   tshark                      # reads the captures; brings dumpcap
   iperf3 iproute2 iputils-ping nftables procps
   gcc libc6-dev               # go test -race, and the guest's pppd plugin
