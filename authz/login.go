@@ -185,7 +185,7 @@ func (d *Decider) verify(ctx context.Context, l *login) (Reason, bool) {
 func (d *Decider) ask(ctx context.Context, l *login) Reason {
 	began := d.cfg.Clock()
 	var err error
-	if m := &l.req.MSCHAPv2; l.req.Method.mschapv2() {
+	if m := &l.req.MSCHAPv2; l.req.Method.MSCHAPv2() {
 		l.proof, err = d.cfg.Directory.VerifyMSCHAPv2(ctx, l.asked, l.account, &directory.MSCHAPv2{
 			ChallengeHash: l.challengeHash, Response: m.Response,
 			Typed: l.req.User, Ident: m.Ident, Challenge: m.Challenge, PeerChallenge: m.PeerChallenge,
@@ -388,7 +388,7 @@ func (l *login) grant(interim time.Duration) Grant {
 
 // prove makes what only a service that had the response verified can make.
 func (l *login) prove(res *Result) {
-	if !l.req.Method.mschapv2() {
+	if !l.req.Method.MSCHAPv2() {
 		return
 	}
 	if k := l.proof.Keys; k != nil {

@@ -28,8 +28,9 @@ var methodNames = [...]string{
 	MethodUnknown: "unknown", MethodPAP: "pap", MethodMSCHAPv2: "mschapv2", MethodMSCHAPv2Change: "mschapv2_change",
 }
 
-// mschapv2 says whether the method proves the password by a response.
-func (m Method) mschapv2() bool { return m == MethodMSCHAPv2 || m == MethodMSCHAPv2Change }
+// MSCHAPv2 says whether the method proves a password by a response, and so gives
+// keys.
+func (m Method) MSCHAPv2() bool { return m == MethodMSCHAPv2 || m == MethodMSCHAPv2Change }
 
 // String returns the method as audit lines spell it.
 func (m Method) String() string {

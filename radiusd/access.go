@@ -7,6 +7,7 @@ import (
 	"layeh.com/radius/rfc2866"
 
 	"postern/authz"
+	"postern/authz/directory"
 	"postern/internal/radius"
 )
 
@@ -15,6 +16,9 @@ func (s *Server) login(ctx context.Context, t *ticket) (*radius.Packet, error) {
 	r, how := s.request(t)
 	res := s.decider.Decide(ctx, r)
 	clear(r.Password)
+	if r.Change != nil {
+		*r.Change = directory.Change{}
+	}
 	if res == nil {
 		res = &authz.Result{Verdict: authz.Silent, Reason: authz.InternalError}
 	}
@@ -72,17 +76,38 @@ func (s *Server) request(t *ticket) (*authz.Request, proof) {
 			how = proofNone
 			break
 		}
-		if t.from.via == radius.UDP && !t.from.addr.Addr().IsLoopback() && !t.client.AllowMSCHAPOverUDP {
-			t.client.warned.Do(func() {
-				s.log.Warn("MS-CHAP over UDP from another host is refused: who reads it on the way recovers the password's hash; use RadSec, or allow it for this client explicitly",
-					"client", t.client.Name, "peer", t.from.addr.String())
-			})
+		if s.open(t) {
 			how = proofMSCHAPOpen
 			break
 		}
 		r.Method = authz.MethodMSCHAPv2
 		r.MSCHAPv2 = authz.MSCHAPv2{Ident: m.Ident, Challenge: challenge, PeerChallenge: m.PeerChallenge, Response: m.NTResponse}
-	case proofNone, proofCHAP, proofMSCHAPv1, proofCPW, proofEAP, proofSeveral, proofMSCHAPOpen:
+	case proofCPW:
+		challenge, c, ok := radius.GetMSCHAP2CPW(p)
+		if !ok {
+			break // misshapen, or a change of version 1
+		}
+		if s.open(t) {
+			how = proofMSCHAPOpen
+			break
+		}
+		r.Method = authz.MethodMSCHAPv2Change
+		r.MSCHAPv2 = authz.MSCHAPv2{Ident: c.Ident, Challenge: challenge, PeerChallenge: c.PeerChallenge, Response: c.NTResponse}
+		r.Change = &directory.Change{Encrypted: c.EncryptedPassword, OldHash: c.EncryptedHash}
+	case proofNone, proofCHAP, proofMSCHAPv1, proofEAP, proofSeveral, proofMSCHAPOpen:
 	}
 	return r, how
+}
+
+// open says whether others on the way can read a request that holds MS-CHAP, and
+// warns once.
+func (s *Server) open(t *ticket) bool {
+	if t.from.via != radius.UDP || t.from.addr.Addr().IsLoopback() || t.client.AllowMSCHAPOverUDP {
+		return false
+	}
+	t.client.warned.Do(func() {
+		s.log.Warn("MS-CHAP over UDP from another host is refused: who reads it on the way recovers the password's hash; use RadSec, or allow it for this client explicitly",
+			"client", t.client.Name, "peer", t.from.addr.String())
+	})
+	return true
 }

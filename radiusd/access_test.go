@@ -15,6 +15,8 @@ import (
 	"layeh.com/radius/vendors/microsoft"
 
 	"postern/authz"
+	"postern/authz/directory"
+	"postern/internal/mschap"
 	"postern/internal/radius"
 )
 
@@ -49,6 +51,30 @@ func TestRequestOfANode(t *testing.T) {
 		got.Source != want.Source || got.SessionID != want.SessionID || got.Tunnel != want.Tunnel || got.Method != want.Method ||
 		got.AllowPAP != want.AllowPAP || got.ClientName != want.ClientName || got.ClientVersion != want.ClientVersion || got.Password != nil {
 		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+// A change arrives whole, and nothing of it is kept.
+func TestRequestOfAChange(t *testing.T) {
+	s := newService(t, Config{})
+	var kept *directory.Change
+	s.decider.decide = func(_ context.Context, r *authz.Request) *authz.Result {
+		kept = r.Change
+		old, fresh := mschap.NTHash("old"), mschap.NTHash(goodPassword)
+		if got, err := mschap.DecryptPassword(&kept.Encrypted, &old); got != goodPassword || err != nil {
+			t.Errorf("new password %q, %v", got, err)
+		}
+		if kept.OldHash != mschap.EncryptHash(&old, &fresh) {
+			t.Error("old hash")
+		}
+		if m := r.MSCHAPv2; m.Ident != 10 || m.Challenge != [16]byte{7, 8, 9} || m.PeerChallenge != [16]byte{4, 5, 6} || r.User != `CORP\Alice+123456` || r.SessionID != "5f-0001" {
+			t.Errorf("%+v", r)
+		}
+		return verify(r)
+	}
+	s.ask(t, access(t, newPassword(`CORP\Alice+123456`, "old"), func(p *radius.Packet) { _ = rfc2866.AcctSessionID_SetString(p, "5f-0001") }), loopback)
+	if kept == nil || *kept != (directory.Change{}) {
+		t.Error("the change was not wiped")
 	}
 }
 
@@ -101,6 +127,13 @@ func TestProofs(t *testing.T) {
 		}}, proofMSCHAPv1, authz.MethodUnknown, false},
 		{"change of password", loopback, []func(*radius.Packet){name, func(p *radius.Packet) { _ = microsoft.MSCHAP2CPW_Add(p, make([]byte, 68)) }},
 			proofCPW, authz.MethodUnknown, false},
+		{"change of password, whole", loopback, []func(*radius.Packet){newPassword("alice", "old")}, proofCPW, authz.MethodMSCHAPv2Change, true},
+		{"change of password over the network", nasAddr, []func(*radius.Packet){newPassword("alice", "old")}, proofMSCHAPOpen, authz.MethodUnknown, false},
+		{"change of password, a fragment missing", loopback, []func(*radius.Packet){newPassword("alice", "old"), func(p *radius.Packet) { p.Attributes = p.Attributes[:len(p.Attributes)-1] }},
+			proofCPW, authz.MethodUnknown, false},
+		{"change of password of version 1", loopback, []func(*radius.Packet){name, func(p *radius.Packet) { _ = microsoft.MSCHAPCPW2_Add(p, make([]byte, 84)) }},
+			proofCPW, authz.MethodUnknown, false},
+		{"change of password, and a response", loopback, []func(*radius.Packet){newPassword("alice", "old"), chap("alice", goodPassword)}, proofSeveral, authz.MethodUnknown, false},
 		{"CHAP", loopback, []func(*radius.Packet){name, add(rfc2865.CHAPPassword_Type, strings.Repeat("x", 17))}, proofCHAP, authz.MethodUnknown, false},
 		{"EAP", loopback, []func(*radius.Packet){name, add(rfc2869.EAPMessage_Type, "\x02\x07\x00\x06\x01a")}, proofEAP, authz.MethodUnknown, false},
 		{"nothing", loopback, []func(*radius.Packet){name}, proofNone, authz.MethodUnknown, false},

@@ -41,7 +41,7 @@ func accept(t *ticket, r *authz.Request, res *authz.Result) (*radius.Packet, err
 	// RFC 2865 §5.1: the NAS uses this name in accounting, so that the code that was
 	// typed behind it goes no further.
 	do(res.User != "", func() error { return rfc2865.UserName_AddString(p, res.User) })
-	if r.Method == authz.MethodMSCHAPv2 {
+	if r.Method.MSCHAPv2() {
 		errs = append(errs,
 			radius.AddMSCHAP2Success(p, r.MSCHAPv2.Ident, res.Success),
 			radius.AddMPPEKeys(p, &res.SendKey, &res.RecvKey),
@@ -50,7 +50,7 @@ func accept(t *ticket, r *authz.Request, res *authz.Result) (*radius.Packet, err
 	// A NAS that asks for a login to itself, a switch for its operator, gets no
 	// Service-Type, and so no more than its least (RFC 2865 §5.6).
 	service, err := rfc2865.ServiceType_Lookup(t.packet)
-	if framed := err == nil && service == rfc2865.ServiceType_Value_FramedUser; framed || r.Method == authz.MethodMSCHAPv2 {
+	if framed := err == nil && service == rfc2865.ServiceType_Value_FramedUser; framed || r.Method.MSCHAPv2() {
 		errs = append(errs,
 			rfc2865.ServiceType_Add(p, rfc2865.ServiceType_Value_FramedUser),
 			rfc2865.FramedProtocol_Add(p, rfc2865.FramedProtocol_Value_PPP))
@@ -91,14 +91,18 @@ func seconds(d time.Duration) uint32 {
 func reject(request *radius.Packet, res *authz.Result) *radius.Packet {
 	p := radius.NewReply(request, radius.CodeAccessReject)
 	// None of these can fail: the texts are cut to what fits.
-	if _, r, ok := radius.GetMSCHAP2Response(request); ok {
+	if ident, ok := chapIdent(request); ok {
 		e := mschap.Error{Code: res.ErrorCode, Retry: res.Retry, Version: mschap.Version, Message: res.Message}
-		if e.Code == 0 {
+		switch {
+		case e.Code == 0:
 			e.Code = mschap.ErrorAuthenticationFailed
+		case e.Code == mschap.ErrorPasswordExpired && !res.Change:
+			e.Version = 0 // V=3 would ask for a new password, which we should refuse
 		}
-		// With R=1 the next response is to this challenge (RFC 2759 §6).
+		// With R=1 the next response is to this challenge, and so is a new password's (RFC
+		// 2759 §6, §7).
 		_, _ = rand.Read(e.Challenge[:])
-		_ = radius.AddMSCHAPError(p, r.Ident, cut(e.String(), maxErrorText))
+		_ = radius.AddMSCHAPError(p, ident, cut(e.String(), maxErrorText))
 	}
 	if eap, ok := request.Lookup(rfc2869.EAPMessage_Type); ok {
 		// RFC 2869 §5.13: a server that does not know EAP rejects it; with EAP-Failure in
@@ -112,6 +116,15 @@ func reject(request *radius.Packet, res *authz.Result) *radius.Packet {
 		_ = rfc2865.ReplyMessage_AddString(p, cut(res.Message, maxText))
 	}
 	return p
+}
+
+// chapIdent is the identifier of the CHAP packet in the request, if one is there.
+func chapIdent(request *radius.Packet) (byte, bool) {
+	if _, r, ok := radius.GetMSCHAP2Response(request); ok {
+		return r.Ident, true
+	}
+	_, c, ok := radius.GetMSCHAP2CPW(request)
+	return c.Ident, ok
 }
 
 // cut shortens s to n octets, and not within a character.

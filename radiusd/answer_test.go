@@ -148,6 +148,7 @@ func TestReject(t *testing.T) {
 		{authz.Result{ErrorCode: 649, Message: "No dial-in permission"}, mschap.Error{Code: 649, Message: "No dial-in permission"}},
 		{authz.Result{ErrorCode: 691, Retry: true}, mschap.Error{Code: 691, Retry: true}},
 		{authz.Result{}, mschap.Error{Code: 691}},
+		{authz.Result{ErrorCode: 648, Message: "Password expired", Change: true}, mschap.Error{Code: 648, Message: "Password expired"}},
 		{authz.Result{Message: strings.Repeat("ü", 300)}, mschap.Error{Code: 691, Message: strings.Repeat("ü", 97)}},
 	} {
 		res = c.res
@@ -174,6 +175,48 @@ func TestReject(t *testing.T) {
 	p := s.ask(t, access(t, pap("alice", "guess")), loopback)
 	if _, _, ok := radius.GetMSCHAPError(p); ok || rfc2865.ReplyMessage_GetString(p) != res.Message {
 		t.Errorf("%v", p.Attributes)
+	}
+}
+
+// A new password is asked for by V=3 beside E=648; without leave to change it the client
+// learns that it has expired, and that this server changes none.
+func TestRejectOfExpired(t *testing.T) {
+	s := newService(t, Config{})
+	for change, version := range map[bool]int{true: 3, false: 0} {
+		s.decider.decide = func(context.Context, *authz.Request) *authz.Result {
+			return &authz.Result{ErrorCode: 648, Message: "Password expired", Change: change}
+		}
+		_, text, _ := radius.GetMSCHAPError(s.ask(t, access(t, chap("alice", goodPassword)), loopback))
+		if e, err := mschap.ParseError(text); err != nil || e.Code != 648 || e.Retry || e.Version != version || e.Challenge == [16]byte{} {
+			t.Errorf("leave %v: %q, %v", change, text, err)
+		}
+	}
+}
+
+// A change is answered under its own identifier, in the words of a login.
+func TestAnswersToChange(t *testing.T) {
+	s := newService(t, Config{})
+	p := s.ask(t, access(t, newPassword("alice", "old")), loopback)
+	wantCode(t, p, radius.CodeAccessAccept)
+	asked := s.decider.last(t)
+	want := verify(&asked)
+	if ident, text, ok := radius.GetMSCHAP2Success(p); !ok || ident != 10 || text != want.Success {
+		t.Errorf("MS-CHAP2-Success %d %q, want %q", ident, text, want.Success)
+	}
+	if send, recv, ok := radius.MPPEKeys(p); !ok || send != want.SendKey || recv != want.RecvKey {
+		t.Errorf("keys %x %x", send, recv)
+	}
+	if got := rfc2865.FramedProtocol_Get(p); got != rfc2865.FramedProtocol_Value_PPP {
+		t.Errorf("Framed-Protocol %v", got)
+	}
+	s.decider.decide = func(context.Context, *authz.Request) *authz.Result {
+		return &authz.Result{Reason: authz.NewPasswordRefused, ErrorCode: 709, Message: "New password refused"}
+	}
+	p = s.ask(t, access(t, newPassword("alice", "old")), loopback)
+	wantCode(t, p, radius.CodeAccessReject)
+	ident, text, ok := radius.GetMSCHAPError(p)
+	if e, err := mschap.ParseError(text); !ok || err != nil || ident != 10 || e.Code != 709 || e.Retry || e.Version != 3 || e.Message != "New password refused" {
+		t.Errorf("%d %q %v", ident, text, err)
 	}
 }
 

@@ -23,7 +23,7 @@
 // the RadSec connection that the NAS has opened, by UDP where that is configured, or
 // in process.
 //
-// Left out: EAP (RFC 3579), CHAP-MD5, MS-CHAPv1 and password changes (RFC 2548 §2.1,
-// §2.2), which are refused; Access-Challenge; proxying; IPv6 for the tunnel's
+// Left out: EAP (RFC 3579), CHAP-MD5, MS-CHAPv1 with its changes of passwords (RFC
+// 2548 §2.1), which are refused; Access-Challenge; proxying; IPv6 for the tunnel's
 // inside (RFC 3162).
 package radiusd

@@ -20,7 +20,7 @@ const (
 	proofCHAP                    // CHAP-Password: needs the password in clear, and gives no keys
 	proofMSCHAPv1                // MS-CHAP-Response: as good as its LM hash
 	proofMSCHAPv2                // MS-CHAP2-Response
-	proofCPW                     // a change of password (RFC 2548 §2.1.6, §2.3.4)
+	proofCPW                     // a change of password (RFC 2548 §2.3.4; of version 1, §2.1.6 and §2.1.7, refused)
 	proofEAP                     // EAP-Message
 	proofSeveral                 // more than one: which of them counted would be a guess
 	proofMSCHAPOpen              // MS-CHAP that others on the way could read

@@ -3,6 +3,7 @@ package radiusd
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -92,7 +93,7 @@ func verify(r *authz.Request) *authz.Result {
 		if !r.AllowPAP || string(r.Password) != goodPassword {
 			return no
 		}
-	case authz.MethodMSCHAPv2:
+	case authz.MethodMSCHAPv2, authz.MethodMSCHAPv2Change:
 		m := &r.MSCHAPv2
 		nt := mschap.NTHash(goodPassword)
 		challenge := mschap.ChallengeHash(&m.PeerChallenge, &m.Challenge, r.User)
@@ -292,6 +293,24 @@ func chap(user, password string) func(*radius.Packet) {
 	r.NTResponse = mschap.NTResponse(mschap.ChallengeHash(&r.PeerChallenge, &challenge, user), &nt)
 	return func(p *radius.Packet) {
 		if err := errors.Join(rfc2865.UserName_SetString(p, user), radius.AddMSCHAP2Response(p, &challenge, &r)); err != nil {
+			panic(err)
+		}
+	}
+}
+
+// newPassword is a change to what goodPassword is from then on.
+func newPassword(user, old string) func(*radius.Packet) {
+	challenge := [16]byte{7, 8, 9}
+	c := radius.MSCHAP2CPW{Ident: 10, PeerChallenge: [16]byte{4, 5, 6}}
+	before, after := mschap.NTHash(old), mschap.NTHash(goodPassword)
+	c.NTResponse = mschap.NTResponse(mschap.ChallengeHash(&c.PeerChallenge, &challenge, user), &after)
+	c.EncryptedHash = mschap.EncryptHash(&before, &after)
+	var err error
+	if c.EncryptedPassword, err = mschap.EncryptPassword(goodPassword, &before, rand.Reader); err != nil {
+		panic(err)
+	}
+	return func(p *radius.Packet) {
+		if err := errors.Join(rfc2865.UserName_SetString(p, user), radius.AddMSCHAP2CPW(p, &challenge, &c)); err != nil {
 			panic(err)
 		}
 	}
