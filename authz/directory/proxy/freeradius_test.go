@@ -210,7 +210,7 @@ func dropped(t *testing.T, r *prometheus.Registry, reason string) (n float64) {
 // TestFreeRADIUSFailOver freezes, kills and starts servers under logins.
 func TestFreeRADIUSFailOver(t *testing.T) {
 	first, second := freeradius.Start(t, freeradius.Options{}), freeradius.Start(t, freeradius.Options{})
-	const timeout = 500 * time.Millisecond
+	const timeout = 300 * time.Millisecond
 	d := openWith(t, radius.ClientConfig{
 		Servers: []radius.Server{udp(first, 0), udp(second, 1)}, Timeout: timeout, Retries: 1, DeadTime: time.Second,
 	}, nil)
@@ -234,7 +234,7 @@ func TestFreeRADIUSFailOver(t *testing.T) {
 		}
 		t.Logf("%s: after %v", about, took.Round(time.Millisecond))
 	}
-	const soon = 5 * time.Second // a busy machine; the client's own time-outs sum up to 1.65 s
+	const soon = 5 * time.Second // a busy machine; the client's own time-outs sum up to 1 s for each server
 	good("both live", soon)
 	first.Freeze()
 	good("first frozen", soon)

@@ -64,9 +64,11 @@ func (u *upstream) ServeRADIUS(_ context.Context, req []byte, from radius.Peer) 
 // decide is what RFC 2548 and RFC 2759 want of a server.
 func (u *upstream) decide(q *radius.Packet) *radius.Packet {
 	name := rfc2865.UserName_GetString(q)
-	password, known := u.passwords[strings.ToLower(name)]
-	if !known {
-		password, known = u.passwords[name]
+	password, known := "", false
+	for n, p := range u.passwords {
+		if strings.EqualFold(n, name) {
+			password, known = p, true
+		}
 	}
 	nt := mschap.NTHash(password)
 	hashHash := mschap.HashHash(&nt)
