@@ -243,7 +243,29 @@ func (d *DC) boot() error {
 }
 
 // Freeze stops it where it stands: connections stay open and nothing answers.
-func (d *DC) Freeze() { d.signal(syscall.SIGSTOP) }
+func (d *DC) Freeze() {
+	d.signal(syscall.SIGSTOP)
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end) && !d.stopped(); {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// stopped says whether every thread has stopped: a signal takes its time.
+func (d *DC) stopped() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.cmd == nil {
+		return true
+	}
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", d.cmd.Process.Pid))
+	for _, name := range threads {
+		text, err := os.ReadFile(name)
+		if i := bytes.LastIndexByte(text, ')'); err == nil && !bytes.HasPrefix(text[i+1:], []byte(" T")) {
+			return false
+		}
+	}
+	return true
+}
 
 // Resume ends Freeze.
 func (d *DC) Resume() { d.signal(syscall.SIGCONT) }

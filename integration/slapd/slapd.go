@@ -275,7 +275,29 @@ func (s *Server) LDAP(t testing.TB) *ldap.Conn {
 }
 
 // Freeze stops it where it stands: connections stay open and nothing answers.
-func (s *Server) Freeze() { s.signal(syscall.SIGSTOP) }
+func (s *Server) Freeze() {
+	s.signal(syscall.SIGSTOP)
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end) && !s.stopped(); {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// stopped says whether every thread has stopped: a signal takes its time.
+func (s *Server) stopped() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cmd == nil {
+		return true
+	}
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", s.cmd.Process.Pid))
+	for _, name := range threads {
+		text, err := os.ReadFile(name)
+		if i := bytes.LastIndexByte(text, ')'); err == nil && !bytes.HasPrefix(text[i+1:], []byte(" T")) {
+			return false
+		}
+	}
+	return true
+}
 
 // Resume ends Freeze.
 func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
