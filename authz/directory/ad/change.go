@@ -6,6 +6,7 @@ import (
 
 	"postern/authz/directory"
 	"postern/authz/directory/netlogon"
+	"postern/internal/failover"
 )
 
 // ChangePassword implements directory.Changer. That the new password is the one
@@ -15,15 +16,26 @@ func (d *Directory) ChangePassword(ctx context.Context, _ directory.Name, a *dir
 		return directory.Rejected{Reason: directory.NoSuchUser}
 	}
 	defer d.forget(a.Name)
+	var lost error // what another domain controller may have done, and did not say
 	err := d.withLogon(ctx, func(ctx context.Context, c *dc) error {
-		return d.asMachine(c, func() error {
+		err := d.asMachine(c, func() error {
 			return netlogon.ChangePassword(ctx, d.cfg.netlogon(c.host, c.secret.password), a.Name, &change.Encrypted, &change.OldHash)
 		})
+		d.tellUnavailable(c, err)
+		if failover.IsAway(err) {
+			lost = err
+		}
+		return err
 	})
-	if err != nil {
-		return answer("change password", err)
+	if err == nil {
+		return nil
 	}
-	return nil
+	answered := answer("change password", err)
+	if r, no := directory.IsRejected(answered); no && r.Reason == directory.WrongPassword && lost != nil {
+		// The old password may be wrong because it is changed already.
+		return directory.Unavailable{Doing: "change password", Err: errors.Join(lost, err)}
+	}
+	return answered
 }
 
 // asMachine does something that takes the machine account's password. Where one is

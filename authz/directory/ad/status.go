@@ -6,7 +6,7 @@ import (
 )
 
 // statuses are what a domain controller's no means. All of netlogon.ClassUser are
-// here.
+// here, and what is about the user in a change only.
 var statuses = map[netlogon.Status]directory.Rejected{
 	netlogon.StatusNoSuchUser:         {Reason: directory.NoSuchUser},
 	netlogon.StatusWrongPassword:      {Reason: directory.WrongPassword},
@@ -33,6 +33,7 @@ var statuses = map[netlogon.Status]directory.Rejected{
 	// Of a change.
 	netlogon.StatusPasswordRestriction: {Reason: directory.BadPassword},
 	netlogon.StatusIllFormedPassword:   {Reason: directory.BadPassword},
+	netlogon.StatusAccessDenied:        {Reason: directory.BadPassword}, // "user cannot change password"
 }
 
 // refused is what a domain controller's no says. One that nobody foresaw is a no
