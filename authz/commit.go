@@ -113,7 +113,7 @@ func (d *Decider) open(l *login) {
 		acct = l.rec.DecisionID // a NAS that does no accounting
 	}
 	c := &commitment{session: session.Record{
-		ID: session.ID(node, acct), Node: node, NASAddr: l.req.NAS.Addr, Via: l.req.NAS.Client, Acct: acct,
+		ID: session.ID(node, acct), Node: node, NASID: l.req.NAS.ID, NASAddr: l.req.NAS.Addr, Via: l.req.NAS.Client, Acct: acct,
 		User: l.user, SID: l.account.SID, Realm: l.realm(), Source: l.req.Source,
 		Client: l.req.ClientName, Tunnel: l.req.Tunnel,
 		Decision: l.rec.DecisionID, Rule: l.decision.RuleID, Factor: l.factor.String(),

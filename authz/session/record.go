@@ -85,6 +85,7 @@ type Record struct {
 	Addr    netip.Addr `json:"addr"`             // static, or leased as reported
 	Pool    string     `json:"pool,omitempty"`   // "" for a static address
 	Client  string     `json:"client,omitempty"` // MS-RAS-Client-Name
+	NASID   string     `json:"nas_id,omitempty"` // NAS-Identifier; Node may be made of something else
 	NASAddr netip.Addr `json:"nas_addr,omitzero"`
 	Tunnel  string     `json:"tunnel,omitempty"`
 

@@ -120,6 +120,17 @@ func NodeLive(node string) Key { return Key{"node:" + escape(node), ":live"} }
 // Nodes is {nodes}:seen, zset node → deadline in ms; life: as NodeLive.
 func Nodes() Key { return Key{"nodes", ":seen"} }
 
+// FollowTurn is {follow}:turn, the service that looks after changes in the
+// directories for all; life: given by follow.
+func FollowTurn() Key { return Key{"follow", ":turn"} }
+
+// Endings is {ends}:asked, zset session → deadline in ms; life: the last deadline and
+// lapsedFor.
+func Endings() Key { return Key{"ends", ":asked"} }
+
+// Ending is {ends}:why:ID, JSON; life: the session's deadline in Endings.
+func Ending(session string) Key { return Key{"ends", ":why:" + escape(session)} }
+
 // A pool has four keys, {pool:NAME} and :until, zset address → deadline or time
 // of release in ms; :who, hash address → holder NUL owner; :of, hash hHOLDER and
 // oOWNER → address; :next, hash SHAPE:FIRST → next address never used, for each

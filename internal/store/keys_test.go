@@ -17,6 +17,9 @@ func TestKeys(t *testing.T) {
 		"{src:2001:db8::/64}:fail":        SourceFailures(p),
 		"{node:NAS-1}:live":               NodeLive("NAS-1"),
 		"{nodes}:seen":                    Nodes(),
+		"{follow}:turn":                   FollowTurn(),
+		"{ends}:asked":                    Endings(),
+		"{ends}:why:gw1/5f%3a1":           Ending("gw1/5f:1"),
 		"{pool:staff}:until":              poolKeys("staff")[0],
 	} {
 		if k.String() != want {
