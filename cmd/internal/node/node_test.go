@@ -58,14 +58,19 @@ func newNetwork(t *testing.T) *network {
 // dial logs in from the network.
 func (n *network) dial(t *testing.T, user, password string) (*client.Session, error) {
 	t.Helper()
+	return client.Dial(t.Context(), n.config(user, password))
+}
+
+// config is a client's in the network.
+func (n *network) config(user, password string) client.Config {
 	host := n.Host(clientAddr)
-	return client.Dial(t.Context(), client.Config{
+	return client.Config{
 		Server: netip.AddrPortFrom(nodeAddr, client.Port), Local: clientAddr, User: user, Password: password, Timeout: 30 * time.Second,
 		DialTCP: func(ctx context.Context, _ netip.Addr, to netip.AddrPort) (net.Conn, error) {
 			return host.Dial(ctx, to)
 		},
 		ListenGRE: func(netip.Addr) (gre.Conn, error) { return gretest.Listen(host), nil },
-	})
+	}
 }
 
 // load reads the node's configuration.
