@@ -213,6 +213,9 @@ func (g *Gateway) check(at place) {
 		if s.Transport == TransportRadSec && !s.Identity.any() && !g.TLS.any() && !at.broken("tls", key+".transport") {
 			at.bad(key, "ca_file, cert_file and key_file here or under tls", "a RadSec server needs a TLS identity")
 		}
+		if acct := key + ".acct_address"; s.Transport == TransportUDP && s.AcctAddress == "" && !at.broken(acct, key+".transport") {
+			at.bad(acct, (*Remote)(nil).expected(), "accounting by UDP needs an address of its own")
+		}
 	}
 }
 
@@ -281,9 +284,6 @@ func (s *RadiusServer) check(at place) {
 	switch s.Transport {
 	case TransportUDP:
 		checkSecret(at, s.Secret, true)
-		if s.AcctAddress == "" && !at.broken("acct_address") {
-			at.bad("acct_address", (*Remote)(nil).expected(), "accounting by UDP needs an address of its own")
-		}
 		if s.Identity.any() {
 			at.bad("transport", "transport: radsec, or no ca_file, cert_file, key_file", "UDP has no TLS identity")
 		}

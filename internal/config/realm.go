@@ -122,8 +122,9 @@ type UpstreamRealm struct {
 	Retries int            `yaml:"retries" default:"1" min:"0" max:"10"`
 	// DeadTime is how long a silent server is passed over.
 	DeadTime time.Duration `yaml:"dead_time" default:"30s" min:"1s" max:"1h"`
-	// AsMSCHAPv1 sends a response in the form of MS-CHAPv1. One that covers a code
-	// behind the name can be verified only so.
+	// AsMSCHAPv1 sends a response in the form of MS-CHAPv1, where a server that does
+	// not know of codes behind names can verify those that cover one. FreeRADIUS can by
+	// UDP only; package proxy says what else to do.
 	AsMSCHAPv1 AsMSCHAPv1 `yaml:"as_mschapv1" default:"with_code"`
 	// Groups names the attribute that holds a group each; GroupPrefix is cut off,
 	// and values without it are no groups.
@@ -385,6 +386,15 @@ func (r *Realm) check(at place) {
 	case RealmRADIUS:
 		if len(r.RADIUS.Servers) == 0 && !in.broken("servers") {
 			in.bad("servers", "a list", "no server")
+		}
+		for i, u := range r.RADIUS.Servers {
+			key := fmt.Sprintf("servers[%d]", i)
+			if u.Transport == TransportRadSec && !u.Identity.any() && !in.broken(key+".transport") {
+				in.bad(key, "ca_file, cert_file and key_file", "a RadSec server needs a TLS identity")
+			}
+			if u.Transport == TransportUDP && u.AcctAddress != "" {
+				in.bad(key+".acct_address", "no acct_address", "an upstream server gets no accounting")
+			}
 		}
 	case RealmUnknown:
 	}

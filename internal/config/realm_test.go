@@ -37,7 +37,7 @@ func TestRealms(t *testing.T) {
     bind: {user: "uid=postern,cn=sysaccounts,dc=ipa,dc=example", secret_file: ipa.secret}
 - name: nps
   kind: radius
-  radius: {servers: [{name: nps1, transport: udp, address: "127.0.0.1:1812", acct_address: "127.0.0.1:1813", secret_env: NPS}], groups_from: corp}
+  radius: {servers: [{name: nps1, transport: udp, address: "127.0.0.1:1812", secret_env: NPS}], groups_from: corp}
 `)))
 	if err != nil {
 		t.Fatal(err)
@@ -111,6 +111,10 @@ func TestBrokenRealms(t *testing.T) {
 		{"groups from nowhere", realmsOf("- {name: a, kind: radius, radius: {servers: [], groups_from: b}}\n"), []string{
 			`7:36: no server; a list`,
 			`7:49: "b" is none; another realm, of kind ldap or ad`,
+		}},
+		{"upstream", realmsOf("- {name: a, kind: radius, radius: {servers: [{name: x, address: h:2083}, {name: y, transport: udp, address: h:1812, acct_address: h:1813, secret_env: S}]}}\n"), []string{
+			`7:46: a RadSec server needs a TLS identity; ca_file, cert_file and key_file`,
+			`7:117: an upstream server gets no accounting; no acct_address`,
 		}},
 		{"disclose", goodService + "disclose: all\n", []string{`7:11: "all": unknown; one of: nothing, states, full`}},
 	} {

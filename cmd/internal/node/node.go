@@ -18,6 +18,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"postern/cmd/internal/peers"
 	"postern/internal/config"
 	"postern/internal/radius"
 	"postern/pptp"
@@ -103,7 +104,7 @@ func (n *Node) connect(cfg *config.Gateway) (*radius.Client, error) {
 		c.Servers = []radius.Server{{Name: "local", Network: radius.InProcess.String(), Local: n.opts.Local}}
 	} else {
 		var err error
-		if c.Servers, c.AllowMSCHAPOverUDP, err = peers(cfg); err != nil {
+		if c.Servers, c.AllowMSCHAPOverUDP, err = peers.Servers(cfg.Radius.Servers, cfg.TLS); err != nil {
 			return nil, err
 		}
 	}

@@ -3,9 +3,8 @@ package node
 import (
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 
+	"postern/cmd/internal/peers"
 	"postern/internal/config"
 	"postern/internal/radius"
 )
@@ -13,7 +12,7 @@ import (
 // Check reads what a configuration points to, secrets and certificates. The error
 // holds every mistake. Nothing is connected to.
 func Check(cfg *config.Gateway) error {
-	_, _, err := peers(cfg)
+	_, _, err := peers.Servers(cfg.Radius.Servers, cfg.TLS)
 	_, err2 := askers(cfg)
 	return errors.Join(err, err2)
 }
@@ -31,60 +30,4 @@ func askers(cfg *config.Gateway) ([]radius.DynamicClient, error) {
 		clear(secret)
 	}
 	return list, errors.Join(errs...)
-}
-
-// peers turns the configured services into what a RADIUS client asks.
-func peers(cfg *config.Gateway) (servers []radius.Server, mschapOverUDP bool, err error) {
-	var errs []error
-	allowed := map[bool]string{}
-	for _, s := range cfg.Radius.Servers {
-		p := radius.Server{
-			Name: string(s.Name), Network: s.Transport.String(), Addr: string(s.Address), AcctAddr: string(s.AcctAddress),
-			Priority: s.Priority, Weight: s.Weight,
-		}
-		switch s.Transport {
-		case config.TransportUDP:
-			secret, err := s.Secret.Read()
-			if err != nil {
-				errs = append(errs, fmt.Errorf("server %s: %w", s.Name, err))
-			}
-			p.Secret = radius.NewSecret(secret)
-			clear(secret)
-			if otherHost(p.Addr) {
-				allowed[s.AllowMSCHAPOverUDP] = p.Name
-			}
-		case config.TransportRadSec:
-			id := s.Identity
-			if !id.Set() {
-				id = cfg.TLS
-			}
-			host, _, err := net.SplitHostPort(p.Addr)
-			if err == nil {
-				p.TLS, err = radius.ClientTLS(radius.TLSFiles{Cert: string(id.Cert), Key: string(id.Key), CA: string(id.CA)}, host)
-			}
-			if err != nil {
-				errs = append(errs, fmt.Errorf("server %s: %w", s.Name, err))
-			}
-		case config.TransportUnknown:
-		}
-		servers = append(servers, p)
-	}
-	// One client asks them all, and what one must not see it could send to another.
-	if len(allowed) == 2 {
-		errs = append(errs, fmt.Errorf("servers %s and %s: allow_mschap_over_udp must be the same for all servers by UDP on other hosts",
-			allowed[true], allowed[false]))
-	}
-	return servers, allowed[true] != "", errors.Join(errs...)
-}
-
-// otherHost says whether UDP to addr leaves this host. A name could be anybody's.
-func otherHost(addr string) bool {
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return true
-	}
-	if a, err := netip.ParseAddr(host); err == nil {
-		return !a.Unmap().IsLoopback()
-	}
-	return host != "localhost"
 }
