@@ -15,7 +15,7 @@ func (d *Directory) ChangePassword(ctx context.Context, _ directory.Name, a *dir
 	if a == nil {
 		return directory.Rejected{Reason: directory.NoSuchUser}
 	}
-	defer d.forget(a.Name)
+	defer d.Forget(a.Name)
 	var lost error // what another domain controller may have done, and did not say
 	err := d.withLogon(ctx, func(ctx context.Context, c *dc) error {
 		err := d.asMachine(c, func() error {

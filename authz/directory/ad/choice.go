@@ -16,7 +16,7 @@ type choice struct {
 func (c *choice) password() ([]byte, error) {
 	s, err := c.secret()
 	if err != nil {
-		return nil, err
+		return nil, &secretError{err}
 	}
 	defer s.Clear()
 	all := s.candidates()
@@ -27,10 +27,16 @@ func (c *choice) password() ([]byte, error) {
 		c.at = 0
 	}
 	if c.many == 0 {
-		return nil, errSecret
+		return nil, &secretError{errSecret}
 	}
 	return append([]byte(nil), all[c.at]...), nil
 }
+
+// secretError means that there is no password, which no server is to blame for.
+type secretError struct{ err error }
+
+func (e *secretError) Error() string { return "machine account: " + e.err.Error() }
+func (e *secretError) Unwrap() error { return e.err }
 
 // next goes on to the next password and returns how many there are to try in all.
 func (c *choice) next() (many int) {

@@ -71,7 +71,10 @@ func (d *Directory) bound(c *dc, f func() error) error {
 // tellBind raises the alarm when the directory refuses us, and ends it.
 func (d *Directory) tellBind(c *dc, err error) {
 	var refused *ldapc.BindRefused
+	var ours *secretError
 	switch {
+	case errors.As(err, &ours):
+		d.alarms.raise(d.cfg.Now(), c.host, AlarmMachine, ours.Error())
 	case errors.As(err, &refused):
 		d.alarms.raise(d.cfg.Now(), c.host, AlarmBind, refused.Error())
 	case err == nil || ldapc.IsAnswer(err):

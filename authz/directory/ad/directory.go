@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -145,9 +146,7 @@ var _ interface {
 	directory.Follower
 } = (*Directory)(nil)
 
-// Forget drops what is cached of an account: it has changed, or its password has.
-func (d *Directory) Forget(name string) { d.forget(name) }
-
-func (d *Directory) forget(name string) {
-	d.cache.ForgetIf(func(_ string, a *directory.Account) bool { return a.Name == name })
+// Forget drops what is cached of accounts: they have changed, or their passwords.
+func (d *Directory) Forget(names ...string) {
+	d.cache.ForgetIf(func(_ string, a *directory.Account) bool { return slices.Contains(names, a.Name) })
 }

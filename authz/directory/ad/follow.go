@@ -43,9 +43,11 @@ func (d *Directory) Changed(ctx context.Context, names []string, since directory
 	if err != nil {
 		return nil, since, directory.Unavailable{Doing: "look for changes", Err: err}
 	}
+	stale := make(map[string]bool, len(changed))
 	for i := range changed {
-		d.forget(changed[i].Name)
+		stale[changed[i].Name] = true
 	}
+	d.cache.ForgetIf(func(_ string, a *directory.Account) bool { return stale[a.Name] })
 	return changed, directory.Mark(at.String()), nil
 }
 
@@ -54,9 +56,7 @@ func (d *Directory) Changed(ctx context.Context, names []string, since directory
 func (d *Directory) changed(ctx context.Context, c *dc, names []string, old, at mark) ([]directory.Account, mark, error) {
 	now := d.cfg.Now()
 	all := !old.fresh(now, at.invocation)
-	if all {
-		at.all = now
-	} else {
+	if !all {
 		at.all = old.all
 		var err error
 		if all, err = d.groupsChanged(ctx, c, old.usn); err != nil {
@@ -64,35 +64,59 @@ func (d *Directory) changed(ctx context.Context, c *dc, names []string, old, at 
 		}
 	}
 	if all {
+		at.all = now
 		d.names.forget()
 	}
+	// What AD computes is left out of the first look: of that, time alone changes a
+	// password's end without a USN, and a recheck sees it.
+	attributes := storedAttributes
+	if all {
+		attributes = personAttributes
+	}
+	people, err := d.people(ctx, c, names, attributes)
+	if err != nil {
+		return nil, mark{}, err
+	}
 	var changed []directory.Account
-	var stale []*person
+	var stale []string
+	for _, name := range names {
+		switch p := people[name]; {
+		case p == nil:
+			changed = append(changed, directory.Account{Name: name, State: directory.Gone})
+		case all || p.usn > old.usn || p.state(now, d.rules, nil) != directory.Active:
+			// One that is not active is told each time: that costs little, and an end of
+			// hours changes no USN.
+			stale = append(stale, name)
+		}
+	}
+	if !all && len(stale) > 0 {
+		if people, err = d.people(ctx, c, stale, personAttributes); err != nil {
+			return nil, mark{}, err
+		}
+	}
+	accounts, err := d.completeAll(ctx, c, stale, people)
+	return append(changed, accounts...), at, err
+}
+
+// people looks for names, in batches. Who is not there is not in the map.
+func (d *Directory) people(ctx context.Context, c *dc, names, attributes []string) (map[string]*person, error) {
+	all := make(map[string]*person, len(names))
 	for batch := range slices.Chunk(names, batchSize) {
 		entries, err := c.ldap.Search(ctx, &ldapc.Search{
-			Base: d.base, Scope: ldap.ScopeWholeSubtree, Filter: anyOf(batch), Attributes: personAttributes, PageSize: pageSize,
+			Base: d.base, Scope: ldap.ScopeWholeSubtree, Filter: anyOf(batch), Attributes: attributes,
 		})
 		if err != nil {
-			return nil, mark{}, err
+			return nil, err
 		}
 		people, err := readPeople(entries)
 		if err != nil {
-			return nil, mark{}, err
+			return nil, err
 		}
-		for _, name := range batch {
-			i := slices.IndexFunc(people, func(p *person) bool { return p.canonical() == name })
-			switch {
-			case i < 0:
-				changed = append(changed, directory.Account{Name: name, State: directory.Gone})
-			case all || people[i].usn > old.usn || people[i].state(now, d.rules, nil) != directory.Active:
-				// An account that is not active is told each time: that costs little, and a
-				// lock or an end of hours changes no USN.
-				stale = append(stale, people[i])
-			}
+		for _, p := range people {
+			all[p.canonical()] = p
 		}
 	}
-	accounts, err := d.completeAll(ctx, c, stale)
-	return append(changed, accounts...), at, err
+	return all, nil
 }
 
 // groupsChanged says whether any group has changed since. Which one does not help:
@@ -111,29 +135,25 @@ func (d *Directory) groupsChanged(ctx context.Context, c *dc, usn int64) (bool, 
 // connection's worth for each, and logins need some, too.
 const parallel = 4
 
-// completeAll asks for the groups of many. The answers are in the order of people.
-func (d *Directory) completeAll(ctx context.Context, c *dc, people []*person) ([]directory.Account, error) {
+// completeAll asks for the groups of many. The answers are in the order of names.
+func (d *Directory) completeAll(ctx context.Context, c *dc, names []string, people map[string]*person) ([]directory.Account, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	accounts := make([]directory.Account, len(people))
+	accounts := make([]directory.Account, len(names))
 	work := make(chan int)
 	var askers sync.WaitGroup
-	for range min(parallel, len(people)) {
+	for range min(parallel, len(names)) {
 		askers.Go(func() { // waited for below
 			for i := range work {
-				a, err := d.complete(ctx, c, people[i])
-				switch {
-				case err != nil:
+				a, err := d.completeOne(ctx, c, names[i], people[names[i]])
+				if err != nil {
 					cancel(err)
-				case a == nil:
-					accounts[i] = directory.Account{Name: people[i].canonical(), State: directory.Gone}
-				default:
-					accounts[i] = *a
 				}
+				accounts[i] = a
 			}
 		})
 	}
-	for i := range people {
+	for i := range names {
 		if ctx.Err() != nil {
 			break
 		}
@@ -145,6 +165,19 @@ func (d *Directory) completeAll(ctx context.Context, c *dc, people []*person) ([
 		return nil, err
 	}
 	return accounts, nil
+}
+
+// completeOne is complete for somebody who may be gone by now.
+func (d *Directory) completeOne(ctx context.Context, c *dc, name string, p *person) (directory.Account, error) {
+	gone := directory.Account{Name: name, State: directory.Gone}
+	if p == nil {
+		return gone, nil
+	}
+	a, err := d.complete(ctx, c, p)
+	if a == nil || err != nil {
+		return gone, err
+	}
+	return *a, nil
 }
 
 // position is where a domain controller's USNs are now.

@@ -13,13 +13,17 @@ import (
 // trusts have others, whatever their object class.
 const normalUser = "805306368"
 
-// personAttributes are what a person is made of. None is secret: an ordinary
-// account may read them all.
-var personAttributes = []string{
-	"sAMAccountName", "userPrincipalName", "objectSid", "userAccountControl", "msDS-User-Account-Control-Computed",
-	"accountExpires", "pwdLastSet", "msDS-UserPasswordExpiryTimeComputed", "logonHours", "userWorkstations",
-	"msNPAllowDialin", "msDS-ResultantPSO", "uSNChanged", "primaryGroupID",
-}
+// Attributes that a person is made of. None is secret: an ordinary account may read
+// them all. Those that AD computes for each question cost it most of its time.
+var (
+	storedAttributes = []string{
+		"sAMAccountName", "userPrincipalName", "objectSid", "userAccountControl", "accountExpires", "pwdLastSet",
+		"logonHours", "userWorkstations", "msNPAllowDialin", "uSNChanged", "primaryGroupID",
+	}
+	personAttributes = append([]string{
+		"msDS-User-Account-Control-Computed", "msDS-UserPasswordExpiryTimeComputed", "msDS-ResultantPSO",
+	}, storedAttributes...)
+)
 
 // person is an account as AD has it.
 type person struct {

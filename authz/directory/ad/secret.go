@@ -34,6 +34,11 @@ func (s *Secret) candidates() [][]byte {
 	return all
 }
 
+// Format implements fmt.Formatter, for every verb alike: passwords are not printed.
+func (s Secret) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "secret of %s", s.Changed.UTC().Format(time.DateTime))
+}
+
 // Clear wipes the passwords.
 func (s *Secret) Clear() {
 	clear(s.Password)

@@ -3,6 +3,7 @@ package ad
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -38,6 +39,9 @@ func TestSecretFile(t *testing.T) {
 	}
 	if c := got.candidates(); len(c) != 2 || string(c[1]) != "second" {
 		t.Errorf("%q", c)
+	}
+	if text := fmt.Sprintf("%v %+v %#v %x %s", got, *got, got, *got, got); strings.Contains(text, "first") || strings.Contains(text, "6669") || strings.Contains(text, "102") {
+		t.Errorf("printed: %s", text)
 	}
 	got.Clear()
 	if !bytes.Equal(got.Password, make([]byte, 5)) {
