@@ -67,7 +67,8 @@ func (b *Bind) ticket(spn, password string) (*gssapi.Client, error) {
 	name, realm, _ := strings.Cut(b.Name, "@")
 	var c *gssapi.Client
 	var err error
-	// AD knows no FAST by that name, and Samba refuses what gokrb5 asks for.
+	// gokrb5 insists on an answer to its offer of FAST (RFC 6806 §11) that Samba gives
+	// and Windows may not; its manual wants it off for AD.
 	noFAST := client.DisablePAFXFAST(true)
 	if b.Keytab != "" {
 		c, err = gssapi.NewClientWithKeytab(name, realm, b.Keytab, b.Krb5Conf, noFAST)
