@@ -31,7 +31,7 @@ type Trust struct {
 func (p *Pool) Check(ctx context.Context) (Checked, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
 	defer cancel()
-	c, err := p.open(ctx)
+	c, err := p.openNext(ctx)
 	if err != nil {
 		return Checked{}, p.unavailable("set up a channel", err)
 	}
@@ -65,6 +65,7 @@ const (
 
 func (c *sealedChannel) trusts(ctx context.Context) ([]Trust, error) {
 	var resp *logon.EnumerateDomainTrustsResponse
+	before := c.verified.Load()
 	err := c.invoke(ctx, func(ctx context.Context) (err error) {
 		resp, err = c.client.EnumerateDomainTrusts(ctx, &logon.EnumerateDomainTrustsRequest{
 			Flags: trustInForest | trustOutbound | trustPrimary,
@@ -72,6 +73,8 @@ func (c *sealedChannel) trusts(ctx context.Context) ([]Trust, error) {
 		return err
 	})
 	switch {
+	case resp != nil && !c.proven(before):
+		return nil, errUnprotected
 	case resp != nil && resp.Return != 0:
 		return nil, win32(resp.Return)
 	case err != nil:

@@ -68,3 +68,10 @@ func unavailable(server, doing string, err error) *Unavailable {
 	}
 	return u
 }
+
+// refusesChannel says that the DC does not, or no longer, know the channel that a
+// call was made on: it did not look at the call. Fresh ones are worth one try, which
+// is what Samba's winbind gives them too.
+func refusesChannel(err error) bool {
+	return errors.Is(err, faultSecurity) || errors.Is(err, faultAccessDenied) || errors.Is(err, StatusAccessDenied)
+}

@@ -12,9 +12,16 @@ import (
 // of its own: channels are set up when a logon needs them, by that logon.
 //
 // A channel serves one call at a time. After anything but a DC's answer it is closed,
-// and the request is not sent again: the DC may have counted it. There is one
-// exception, a channel that turned out dead before the request had left, which a DC
-// that was restarted leaves behind.
+// and the request is not sent again: the DC may have counted it. It is sent once more
+// in two cases in which the DC cannot have looked at it: an idle channel turned out
+// dead before the request had left, as a restart of the DC leaves it behind, or the
+// DC refused the channel itself.
+//
+// Channels are set up one after the other: a DC keeps one session for a computer, so
+// that a second negotiation between the first and its bind would spoil that one's
+// key (MS-NRPC §3.5.4.4.2; Samba answers the calls with a security package error).
+// Another process under the same machine account may still do it, hence the second
+// case.
 //
 // A DC that does not accept MS-CHAPv2 (Samba's default `ntlm auth`) answers
 // WRONG_PASSWORD to everybody and counts it. The Pool cannot tell: whoever configures
@@ -23,6 +30,7 @@ type Pool struct {
 	cfg     Config
 	open    opener
 	slots   chan struct{} // one for each channel that may be in use
+	setUp   chan struct{} // held while a channel is set up
 	done    chan struct{} // closed by Close
 	waiting atomic.Int64
 
@@ -57,7 +65,9 @@ func New(cfg Config) (*Pool, error) {
 }
 
 func newPool(cfg Config, open opener) *Pool {
-	return &Pool{cfg: cfg, open: open, slots: make(chan struct{}, cfg.Channels), done: make(chan struct{})}
+	return &Pool{
+		cfg: cfg, open: open, slots: make(chan struct{}, cfg.Channels), setUp: make(chan struct{}, 1), done: make(chan struct{}),
+	}
 }
 
 // Server is the DC's name as configured.
@@ -95,7 +105,7 @@ func (p *Pool) Logon(ctx context.Context, r *Request) (*Logon, error) {
 		return nil, p.unavailable("set up a channel", err)
 	}
 	l, err := p.call(ctx, c, r)
-	if reused && errors.Is(err, errUnsent) {
+	if reused && errors.Is(err, errUnsent) || refusesChannel(err) {
 		p.count(func(s *Stats) { s.Retried++ })
 		if c, err = p.fresh(ctx); err != nil {
 			return nil, p.unavailable("set up a channel", err)
@@ -229,7 +239,7 @@ func (p *Pool) pop() (idle, bool) {
 func (p *Pool) fresh(ctx context.Context) (channel, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
 	defer cancel()
-	c, err := p.open(ctx)
+	c, err := p.openNext(ctx)
 	if err != nil {
 		p.count(func(s *Stats) { s.Failed++ })
 		return nil, err
@@ -238,6 +248,17 @@ func (p *Pool) fresh(ctx context.Context) (channel, error) {
 	p.count(func(s *Stats) { s.Opened++; s.SetUp = f.took })
 	p.cfg.Log.Debug("netlogon channel is set up", "server", p.cfg.Server, "addr", f.addr, "took", f.took)
 	return c, nil
+}
+
+// openNext sets up a channel when no other is being set up.
+func (p *Pool) openNext(ctx context.Context) (channel, error) {
+	select {
+	case p.setUp <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	defer func() { <-p.setUp }()
+	return p.open(ctx)
 }
 
 func (p *Pool) put(c channel) {

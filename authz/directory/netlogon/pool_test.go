@@ -112,8 +112,10 @@ func (c *fakeChannel) trusts(ctx context.Context) ([]Trust, error) {
 	return []Trust{{NetBIOS: "LAB", Own: true}}, c.fails
 }
 
-func (c *fakeChannel) facts() facts { return facts{addr: "dc1:49152", flags: offered, took: c.dc.setUp} }
-func (c *fakeChannel) alive() bool  { return !c.dead }
+func (c *fakeChannel) facts() facts {
+	return facts{addr: "dc1:49152", flags: offered, took: c.dc.setUp}
+}
+func (c *fakeChannel) alive() bool { return !c.dead }
 
 func (c *fakeChannel) close() {
 	if c.closed.Swap(true) {
@@ -150,7 +152,8 @@ func away(t *testing.T, err error) *Unavailable {
 	t.Helper()
 	var u *Unavailable
 	if !errors.As(err, &u) {
-		t.Fatalf("%v is not Unavailable", err)
+		t.Errorf("%v is not Unavailable", err)
+		return &Unavailable{}
 	}
 	if u.Server != "dc1" || u.Away() == u.Final || failover.IsAway(err) != u.Away() {
 		t.Errorf("%+v", u)
@@ -284,6 +287,80 @@ func TestNoSecondRetry(t *testing.T) {
 		_, err = p.Logon(t.Context(), alice())
 		if away(t, err); dc.opened.Load() != 3 || p.Stats().Retried != 1 {
 			t.Errorf("%v after %d channels", err, dc.opened.Load())
+		}
+	})
+}
+
+// A DC that does not know a channel did not look at the request: once more, on
+// another.
+func TestChannelIsRefused(t *testing.T) {
+	for _, c := range []struct {
+		fails error
+		alarm bool
+	}{
+		{faultSecurity, false},
+		{misconfigured{faultAccessDenied}, true},
+		{StatusAccessDenied, true},
+	} {
+		dc := &fakeDC{}
+		pool(t, 1, dc, func(t *testing.T, p *Pool) {
+			bad := 1
+			p.open = func(ctx context.Context) (channel, error) {
+				ch, err := dc.opener(ctx)
+				if err == nil && bad > 0 {
+					ch.(*fakeChannel).fails = c.fails
+					bad--
+				}
+				return ch, err
+			}
+			if _, err := p.Logon(t.Context(), alice()); err != nil || dc.opened.Load() != 2 || p.Stats().Retried != 1 {
+				t.Errorf("%v: %v, %d channels", c.fails, err, dc.opened.Load())
+			}
+			dc.kill(func(c *fakeChannel) { c.dead = true })
+			bad = 2
+			_, err := p.Logon(t.Context(), alice())
+			if u := away(t, err); u.Alarm != c.alarm || u.Final || dc.opened.Load() != 4 || !errors.Is(err, c.fails) {
+				t.Errorf("twice %v: %+v, %d channels", c.fails, u, dc.opened.Load())
+			}
+		})
+	}
+}
+
+// A DC keeps one session for a computer.
+func TestSetUpsOneAfterTheOther(t *testing.T) {
+	dc := &fakeDC{setUp: 10 * time.Millisecond, takes: time.Second}
+	var now atomic.Int32
+	pool(t, 4, dc, func(t *testing.T, p *Pool) {
+		p.open = func(ctx context.Context) (channel, error) {
+			if now.Add(1) != 1 {
+				t.Error("two at once")
+			}
+			defer now.Add(-1)
+			return dc.opener(ctx)
+		}
+		began := time.Now()
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				if _, err := p.Logon(t.Context(), alice()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if took := time.Since(began); took != 4*dc.setUp+dc.takes {
+			t.Errorf("took %v", took)
+		}
+		// One that hangs does not hold the others up for longer than one's time-out.
+		dc.kill(func(c *fakeChannel) { c.dead = true })
+		dc.frozen.Store(true)
+		began = time.Now()
+		for range 4 {
+			wg.Go(func() { _, err := p.Logon(t.Context(), alice()); away(t, err) })
+		}
+		wg.Wait()
+		if took := time.Since(began); took != 3*time.Second {
+			t.Errorf("took %v", took)
 		}
 	})
 }

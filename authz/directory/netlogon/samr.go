@@ -82,9 +82,18 @@ func openSAMR(ctx context.Context, cfg *Config) (*samrChannel, error) {
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("bind as %s: %w", cfg.Machine, explain(err))
+		return nil, fmt.Errorf("bind as %s: %w", cfg.Machine, refusedBind(explain(err)))
 	}
 	return c, nil
+}
+
+// refusedBind knows the ways in which a DC says that it does not take the machine
+// account's password, or NTLM at all. In NETLOGON that is ACCESS_DENIED.
+func refusedBind(err error) error {
+	if errors.Is(err, faultSecurity) || errors.Is(err, faultAccessDenied) || errors.Is(err, faultLogonFailure) {
+		return misconfigured{fmt.Errorf("%w: %w", StatusAccessDenied, err)}
+	}
+	return err
 }
 
 func (c *samrChannel) change(ctx context.Context, user string, newEncrypted *[516]byte, oldHashEncrypted *[16]byte) error {

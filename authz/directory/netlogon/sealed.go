@@ -7,16 +7,16 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/oiweiwei/go-msrpc/dcerpc"
 	rpcerrors "github.com/oiweiwei/go-msrpc/dcerpc/errors"
 	"github.com/oiweiwei/go-msrpc/msrpc/dtyp"
 	logon "github.com/oiweiwei/go-msrpc/msrpc/nrpc/logon/v1"
-	"github.com/oiweiwei/go-msrpc/ssp"
 	"github.com/oiweiwei/go-msrpc/ssp/credential"
 	"github.com/oiweiwei/go-msrpc/ssp/gssapi"
-	provider "github.com/oiweiwei/go-msrpc/ssp/netlogon"
+	msrpc "github.com/oiweiwei/go-msrpc/ssp/netlogon"
 )
 
 // MS-NRPC §2.2.1.4.15. The flag says that the response is an MS-CHAPv2 one: without
@@ -31,17 +31,21 @@ type sealedChannel struct {
 	cfg    *Config
 	cancel context.CancelFunc // ends go-msrpc's goroutines
 	how    facts
+	key    [16]byte // of the session
+	// verified counts the fragments whose signature was right.
+	verified atomic.Uint64
 }
 
 // seal connects again and binds with the Netlogon security provider (MS-NRPC §3.3).
 func seal(ctx context.Context, cfg *Config, port uint16, hash *[16]byte, s *session) (*sealedChannel, error) {
 	cred := credential.NewFromNTHashBytes(cfg.Machine, hash[:],
 		credential.Workstation(cfg.computer()), credential.Domain(cfg.Domain))
-	c := &sealedChannel{cfg: cfg, how: facts{flags: s.flags}}
-	err := c.bind(ctx, port, []gssapi.ContextOption{gssapi.WithCredential(cred), gssapi.WithMechanismFactory(ssp.Netlogon)},
+	c := &sealedChannel{cfg: cfg, how: facts{flags: s.flags}, key: s.key}
+	security := provider{key: c.key[:], verified: &c.verified}
+	err := c.bind(ctx, port, []gssapi.ContextOption{gssapi.WithCredential(cred), gssapi.WithMechanismFactory(security)},
 		func(ctx context.Context, conn dcerpc.Conn, opts ...dcerpc.Option) (err error) {
-			opts = append(opts, dcerpc.WithSeal(), dcerpc.WithSecurityConfig(&provider.Config{
-				Capabilities:    provider.Cap(s.flags),
+			opts = append(opts, dcerpc.WithSeal(), dcerpc.WithSecurityConfig(&msrpc.Config{
+				Capabilities:    msrpc.Cap(s.flags),
 				Credential:      cred,
 				ClientChallenge: s.client[:],
 				ServerChallenge: s.server[:],
@@ -85,6 +89,7 @@ func (c *sealedChannel) bind(ctx context.Context, port uint16, security []gssapi
 		c.close()
 		return ended(ctx, err)
 	}
+	c.wire.bound.Store(true)
 	return nil
 }
 
@@ -120,7 +125,7 @@ func (c *sealedChannel) invoke(ctx context.Context, f func(ctx context.Context) 
 }
 
 // explain turns a fault that go-msrpc read into ours. Nobody but an administrator can
-// do something about a refusal of the channel itself.
+// do something about a DC that does not want us.
 func explain(err error) error {
 	var known *rpcerrors.RPCError
 	var other *rpcerrors.Error
@@ -137,11 +142,15 @@ func explain(err error) error {
 	default:
 		return err
 	}
-	if f == faultAccessDenied || f == faultSecurity || f == faultLogonFailure {
+	if f == faultAccessDenied || f == faultLogonFailure {
 		return misconfigured{f}
 	}
 	return f
 }
+
+// proven says whether a signature was verified since there were that many. Without
+// one there is no reply; admit sees to that, and this is the second bar to the door.
+func (c *sealedChannel) proven(before uint64) bool { return c.verified.Load() > before }
 
 func text(s string) *dtyp.UnicodeString { return &dtyp.UnicodeString{Buffer: s} }
 
@@ -161,11 +170,15 @@ func (c *sealedChannel) logon(ctx context.Context, r *Request) (*Logon, error) {
 		ValidationLevel: logon.ValidationInfoClassSAMInfo4,
 	}
 	var resp *logon.SAMLogonExResponse
+	before := c.verified.Load()
 	err := c.invoke(ctx, func(ctx context.Context) (err error) {
 		resp, err = c.client.SAMLogonEx(ctx, req)
 		return err
 	})
 	// With an answer that is no success there is both.
+	if resp != nil && !c.proven(before) {
+		return nil, errUnprotected
+	}
 	if resp != nil && resp.Return != 0 {
 		return nil, Status(uint32(resp.Return))
 	}
@@ -277,4 +290,5 @@ func (c *sealedChannel) alive() bool  { return c.wire.alive() }
 func (c *sealedChannel) close() {
 	c.cancel()
 	c.wire.Close()
+	clear(c.key[:])
 }

@@ -7,20 +7,30 @@ import (
 	"syscall"
 )
 
-// wire is a DC's connection as go-msrpc gets it. go-msrpc reads on a goroutine of its
-// own, where a panic would end the whole service, and it trusts lengths that nothing
-// protects: only whole PDUs that parsePDU finds right get through to it. A bind-ack
-// must also be one that parseBindAck accepts.
+// wire is a DC's connection as go-msrpc gets it. It is a guard, for go-msrpc believes
+// more than it should:
+//
+// It reads on a goroutine of its own, where a panic would end the whole service, and
+// trusts lengths that nothing protects. Only whole PDUs that parsePDU finds right get
+// through, and of acknowledgments such as parseBindAck accepts.
+//
+// It verifies the signatures of responses, but takes a fault of status zero, or an
+// acknowledgment, for the reply to a call as well, and its body for the result: whoever
+// is on the way could let anybody in. Once bound, only responses get through, faults
+// that say why, and a shutdown.
 //
 // Reading is for one goroutine at a time, as is writing.
 type wire struct {
 	net.Conn
 	buf    []byte
 	ready  []byte // of buf, not read yet
+	bound  atomic.Bool
 	failed atomic.Bool
 }
 
 func newWire(c net.Conn) *wire { return &wire{Conn: c, buf: make([]byte, maxFragment)} }
+
+var errUnprotected = errors.New("the server sends what nothing protects")
 
 // Read implements net.Conn.
 func (w *wire) Read(b []byte) (int, error) {
@@ -29,16 +39,43 @@ func (w *wire) Read(b []byte) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		if p.kind == pduBindAck || p.kind == pduAlterAck {
-			if err := parseBindAck(p.body); err != nil {
-				return 0, err
-			}
+		if err := admit(&p, w.bound.Load()); err != nil {
+			return 0, err
 		}
 		w.ready = octets
 	}
 	n := copy(b, w.ready)
 	w.ready = w.ready[n:]
 	return n, nil
+}
+
+// admit says whether go-msrpc may see a PDU.
+func admit(p *pdu, bound bool) error {
+	switch p.kind {
+	case pduResponse:
+		if !bound || len(p.auth) <= pduTrailer {
+			return errUnprotected
+		}
+	case pduFault:
+		if errors.Is(parseFault(p.body), fault(0)) {
+			return errUnprotected
+		}
+	case pduBindAck, pduAlterAck:
+		if bound {
+			return errUnprotected
+		}
+		return parseBindAck(p.body)
+	case pduBindNak:
+		if bound {
+			return errUnprotected
+		}
+	case pduShutdown:
+	case pduRequest, pduBind, pduAlter, pduAuth3:
+		return errPDUType // parsePDU knows
+	default:
+		return errPDUType
+	}
+	return nil
 }
 
 // Write implements net.Conn.
