@@ -32,7 +32,10 @@ func (d *DC) dial(user, password string) (*ldap.Conn, error) {
 		_, err := leaf.Verify(x509.VerifyOptions{Roots: roots, CurrentTime: leaf.NotAfter.Add(-time.Second)})
 		return err
 	}}
-	raw, err := tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", net.JoinHostPort(d.Addr.String(), "636"), conf)
+	var raw *tls.Conn
+	d.in(func() {
+		raw, err = tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", net.JoinHostPort(d.Addr.String(), "636"), conf)
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -33,6 +33,8 @@ type Options struct {
 	NTLMAuth string
 	Cert     Cert
 	Name     string // of the host; "": dc1
+	// In runs a function in the network that the controller is to be in; nil: this one.
+	In func(func())
 }
 
 // The domain and its accounts. Everybody else's password is Name-Pass1.
@@ -199,7 +201,8 @@ func (d *DC) boot() error {
 		// Pdeathsig is about the thread that starts the child.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
-		err := cmd.Start()
+		var err error
+		d.in(func() { err = cmd.Start() })
 		started <- err
 		if err == nil {
 			_ = cmd.Wait()
@@ -215,7 +218,9 @@ func (d *DC) boot() error {
 	late := time.Now().Add(60 * time.Second)
 	for _, port := range []string{"88", "135", "389", "636"} {
 		for {
-			c, err := net.DialTimeout("tcp", net.JoinHostPort(d.Addr.String(), port), time.Second)
+			var c net.Conn
+			var err error
+			d.in(func() { c, err = net.DialTimeout("tcp", net.JoinHostPort(d.Addr.String(), port), time.Second) })
 			if err == nil {
 				_ = c.Close()
 				break
@@ -240,6 +245,15 @@ func (d *DC) boot() error {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
+}
+
+// in runs f in the controller's network.
+func (d *DC) in(f func()) {
+	if d.In == nil {
+		f()
+		return
+	}
+	d.In(f)
 }
 
 // Freeze stops it where it stands: connections stay open and nothing answers.
