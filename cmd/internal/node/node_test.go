@@ -63,9 +63,13 @@ func (n *network) dial(t *testing.T, user, password string) (*client.Session, er
 
 // config is a client's in the network.
 func (n *network) config(user, password string) client.Config {
-	host := n.Host(clientAddr)
+	return n.configAt(clientAddr, user, password)
+}
+
+func (n *network) configAt(addr netip.Addr, user, password string) client.Config {
+	host := n.Host(addr)
 	return client.Config{
-		Server: netip.AddrPortFrom(nodeAddr, client.Port), Local: clientAddr, User: user, Password: password, Timeout: 30 * time.Second,
+		Server: netip.AddrPortFrom(nodeAddr, client.Port), Local: addr, User: user, Password: password, Timeout: 30 * time.Second,
 		DialTCP: func(ctx context.Context, _ netip.Addr, to netip.AddrPort) (net.Conn, error) {
 			return host.Dial(ctx, to)
 		},

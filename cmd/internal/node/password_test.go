@@ -43,9 +43,8 @@ rules:
   - {id: fixed, when: {user: grace@lab.example}, then: {permit: {pool: staff, code: none}}}
 `
 
-// domain is a service in this process over a real domain controller.
-type domain struct {
-	dc      *samba.DC
+// service is one in this process.
+type service struct {
 	handler *radiusd.Server
 	secrets map[string]string // TOTP
 
@@ -53,13 +52,14 @@ type domain struct {
 	audit bytes.Buffer
 }
 
-func (d *domain) Write(b []byte) (int, error) {
+func (d *service) Write(b []byte) (int, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.audit.Write(b)
 }
 
-func newDomain(t *testing.T) *domain {
+// newService runs one over a directory; the users named have a token.
+func newService(t *testing.T, dir directory.Directory, users ...string) *service {
 	t.Helper()
 	must := func(err error) {
 		t.Helper()
@@ -67,22 +67,7 @@ func newDomain(t *testing.T) *domain {
 			t.Fatal(err)
 		}
 	}
-	d := &domain{dc: samba.Start(t, samba.Options{}), secrets: map[string]string{}}
-	pem, err := os.ReadFile(d.dc.CAFile)
-	must(err)
-	cas := x509.NewCertPool()
-	cas.AppendCertsFromPEM(pem)
-	back, err := ad.New(ad.Config{
-		Domain: d.dc.Domain, NetBIOS: d.dc.NetBIOS, Machine: strings.TrimSuffix(d.dc.MachineAccount, "$"),
-		Secret:  func() (*ad.Secret, error) { return &ad.Secret{Password: []byte(d.dc.MachinePassword)}, nil },
-		Servers: []string{d.dc.Addr.String()}, TLS: ldapc.LDAPS, CA: cas, Timeout: 5 * time.Second, Cache: time.Minute, Log: logger(t),
-	})
-	must(err)
-	t.Cleanup(back.Close)
-	realms, err := directory.NewRealms(directory.Realm{
-		Name: "lab", Directory: back, Before: []string{d.dc.NetBIOS}, Behind: []string{d.dc.Domain}, Default: true, Suffix: d.dc.Domain,
-	})
-	must(err)
+	d := &service{secrets: map[string]string{}}
 	ring, err := seal.CreateFile(filepath.Join(t.TempDir(), "keys"))
 	must(err)
 	p, err := policy.Load("policy.yaml", []byte(domainPolicy))
@@ -91,13 +76,13 @@ func newDomain(t *testing.T) *domain {
 	must(err)
 	t.Cleanup(func() { _ = st.Close() })
 	tokens, sessions := mfa.New(st, ring, mfa.Config{}), session.New(st, session.Config{})
-	for _, user := range []string{"zoe", "judy"} {
-		e, err := tokens.Enroll(context.Background(), time.Now(), user+"@lab.example", "phone")
+	for _, user := range users {
+		e, err := tokens.Enroll(context.Background(), time.Now(), user, "phone")
 		must(err)
 		d.secrets[user] = e.Secret
 	}
 	decider, err := authz.New(authz.Config{
-		Directory: realms, Store: st, Shield: lockout.New(lockout.Config{}), MFA: tokens, Sessions: sessions,
+		Directory: dir, Store: st, Shield: lockout.New(lockout.Config{}), MFA: tokens, Sessions: sessions,
 		Policy: p, Audit: authz.NewAudit(d),
 	})
 	must(err)
@@ -113,8 +98,35 @@ func newDomain(t *testing.T) *domain {
 	return d
 }
 
+// domain is a realm of a real domain controller.
+func domain(t *testing.T, dc *samba.DC) *directory.Realms {
+	t.Helper()
+	pem, err := os.ReadFile(dc.CAFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cas := x509.NewCertPool()
+	cas.AppendCertsFromPEM(pem)
+	back, err := ad.New(ad.Config{
+		Domain: dc.Domain, NetBIOS: dc.NetBIOS, Machine: strings.TrimSuffix(dc.MachineAccount, "$"),
+		Secret:  func() (*ad.Secret, error) { return &ad.Secret{Password: []byte(dc.MachinePassword)}, nil },
+		Servers: []string{dc.Addr.String()}, TLS: ldapc.LDAPS, CA: cas, Timeout: 5 * time.Second, Cache: time.Minute, Log: logger(t),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(back.Close)
+	realms, err := directory.NewRealms(directory.Realm{
+		Name: "lab", Directory: back, Before: []string{dc.NetBIOS}, Behind: []string{dc.Domain}, Default: true, Suffix: dc.Domain,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return realms
+}
+
 // code is a user's code, of this period of 30 s or the next.
-func (d *domain) code(t *testing.T, user string, next int) string {
+func (d *service) code(t *testing.T, user string, next int) string {
 	t.Helper()
 	c, err := totp.GenerateCode(d.secrets[user], time.Now().Add(time.Duration(next)*30*time.Second))
 	if err != nil {
@@ -124,7 +136,7 @@ func (d *domain) code(t *testing.T, user string, next int) string {
 }
 
 // last are reason and change of the decisions since it was called before.
-func (d *domain) last(t *testing.T) string {
+func (d *service) last(t *testing.T) string {
 	t.Helper()
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -147,8 +159,10 @@ func (d *domain) last(t *testing.T) string {
 // in the login dialogue: our client, a node on a simulated network, a service over
 // Samba.
 func TestPasswordChange(t *testing.T) {
-	d := newDomain(t)
+	dc := samba.Start(t, samba.Options{})
 	t.Log(samba.Version(t))
+	const zoe, judy = "zoe@lab.example", "judy@lab.example"
+	d := newService(t, domain(t, dc), zoe, judy)
 	cfg := load(t, cmdtest.NewSite(t))
 	cfg.TLS = config.Identity{}
 	w := newNetwork(t)
@@ -191,31 +205,31 @@ func TestPasswordChange(t *testing.T) {
 	// zoe must change her password at the next logon.
 	_, err := dial("zoe", "Zoe-Pass1", fresh)
 	refused("without a code", err, 691, "code missing/none/false")
-	_, err = dial("zoe+"+d.code(t, "zoe", 0), "guess", fresh)
+	_, err = dial("zoe+"+d.code(t, zoe, 0), "guess", fresh)
 	refused("with a wrong password", err, 691, "wrong password/none/false")
-	if bad := d.dc.BadPwdCount(t, "zoe"); bad != 1 {
+	if bad := dc.BadPwdCount(t, "zoe"); bad != 1 {
 		t.Errorf("the domain counts %d wrong passwords, want that one", bad)
 	}
-	s, err := dial(`LAB\zoe+`+d.code(t, "zoe", 0), "Zoe-Pass1", fresh)
+	s, err := dial(`LAB\zoe+`+d.code(t, zoe, 0), "Zoe-Pass1", fresh)
 	session("zoe", s, err, true, "password must change/code/false, permitted/code/true")
-	_, err = dial("zoe+"+d.code(t, "zoe", 1), "Zoe-Pass1", "")
+	_, err = dial("zoe+"+d.code(t, zoe, 1), "Zoe-Pass1", "")
 	refused("the old password", err, 691, "wrong password/none/false")
-	s, err = dial("zoe@lab.example+"+d.code(t, "zoe", 1), fresh, "")
+	s, err = dial("zoe@lab.example+"+d.code(t, zoe, 1), fresh, "")
 	session("zoe, with the new password", s, err, false, "permitted/code/false")
 
 	// judy's password is too old. What the domain thinks of the new one is its own.
-	typed := "judy+" + d.code(t, "judy", 0)
+	typed := "judy+" + d.code(t, judy, 0)
 	_, err = dial(typed, "Judy-Pass1", "weak")
 	refused("a weak password", err, 709, "password expired/code/false, new password refused/code/true")
 	_, err = dial(typed, "Judy-Pass1", fresh)
 	refused("the same code again", err, 691, "code replayed/none/false")
-	s, err = dial("judy+"+d.code(t, "judy", 1), "Judy-Pass1", fresh)
+	s, err = dial("judy+"+d.code(t, judy, 1), "Judy-Pass1", fresh)
 	session("judy", s, err, true, "password expired/code/false, permitted/code/true")
 
 	// grace must change hers, and may not do so here.
 	_, err = dial("grace", "Grace-Pass1", fresh)
 	refused("against the policy", err, 648, "password must change/none/false")
-	if bad := d.dc.BadPwdCount(t, "grace"); bad != 0 {
+	if bad := dc.BadPwdCount(t, "grace"); bad != 0 {
 		t.Errorf("%d wrong passwords of grace", bad)
 	}
 	for late := time.Now().Add(10 * time.Second); n.Sessions() != 0; time.Sleep(50 * time.Millisecond) {
