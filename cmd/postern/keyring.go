@@ -1,13 +1,28 @@
 package main
 
 import (
+	"fmt"
+
 	"github.com/spf13/cobra"
 
+	"postern/authz/directory"
 	"postern/internal/seal"
 )
 
 func keyringCommand(c *cli) *cobra.Command {
-	return group("keyring", "The keys that seal secrets", keyringCreate(c))
+	return group("keyring", "The keys that seal secrets", keyringCreate(c), keyringRotate(c), keyringReseal(c))
+}
+
+// keyRing is the file in args, else the one the service uses.
+func (c *cli) keyRing(args []string) (string, error) {
+	if len(args) == 1 {
+		return args[0], nil
+	}
+	cfg, err := c.load()
+	if err != nil {
+		return "", err
+	}
+	return string(cfg.KeyRing), nil
 }
 
 func keyringCreate(c *cli) *cobra.Command {
@@ -18,24 +33,95 @@ func keyringCreate(c *cli) *cobra.Command {
 			"is never touched: what is sealed under a key ring opens with nothing else.",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			var path string
-			if len(args) == 1 {
-				path = args[0]
-			} else {
-				cfg, err := c.load()
-				if err != nil {
-					return err
-				}
-				path = string(cfg.KeyRing)
+			path, err := c.keyRing(args)
+			if err != nil {
+				return err
 			}
+			keep := keepOwner(path)
 			if _, err := seal.CreateFile(path); err != nil {
 				return err
 			}
-			if err := keepOwner(path); err != nil {
+			if err := keep(); err != nil {
 				return err
 			}
 			c.hint("Keep a copy of %s apart from the backups of store and users file: together they are all secrets, without it they are none.", path)
 			return c.say(map[string]any{"key_ring": path, "done": "created"}, "%s created", path)
+		},
+	}
+}
+
+func keyringRotate(c *cli) *cobra.Command {
+	return &cobra.Command{
+		Use:   "rotate [FILE]",
+		Short: "Put a new key in front; the keys of before go on opening",
+		Long: "Put a new key in front of the key ring. What is sealed from now on is sealed with it; the keys of before stay\n" +
+			"in the file and go on opening what they sealed. A service reads its key ring when it starts: copy the file to\n" +
+			"all services and restart them before anything new is sealed, then run `postern keyring reseal`.",
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			path, err := c.keyRing(args)
+			if err != nil {
+				return err
+			}
+			keep := keepOwner(path)
+			if _, err := seal.RotateFile(path); err != nil {
+				return err
+			}
+			if err := keep(); err != nil {
+				return err
+			}
+			c.hint("Copy %s to all services and restart them, then run `postern keyring reseal`. Until then change no password and no token.", path)
+			return c.say(map[string]any{"key_ring": path, "done": "rotated"}, "%s has a new key", path)
+		},
+	}
+}
+
+func keyringReseal(c *cli) *cobra.Command {
+	return &cobra.Command{
+		Use:   "reseal [NAME]...",
+		Short: "Put all secrets under the newest key",
+		Long: "Put the passwords of all users files, and the tokens of everybody in them and of each NAME, under the newest key\n" +
+			"of the key ring. People of other directories are in no list here: name those who have a token. A machine account's\n" +
+			"secret is sealed anew by `postern ad rotate`. Only then may an old key leave the file.",
+		ValidArgsFunction: c.completeUser,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.withFactors(func(s *secondFactors) error {
+				passwords, names := 0, []string(nil)
+				for _, p := range usersFiles(s.cfg) {
+					if err := withFile(s.cfg, p, func(u *directory.Users) error {
+						n, err := u.Reseal()
+						passwords += n
+						return err
+					}); err != nil {
+						return err
+					}
+				}
+				if len(usersFiles(s.cfg)) > 0 {
+					var err error
+					if names, err = s.names(nil); err != nil {
+						return err
+					}
+				}
+				if len(args) > 0 {
+					others, err := s.names(args)
+					if err != nil {
+						return err
+					}
+					names = append(names, others...)
+				}
+				people := 0
+				for _, name := range names {
+					changed, err := s.Reseal(cmd.Context(), name)
+					if err != nil {
+						return fmt.Errorf("tokens of %s: %w", name, err)
+					}
+					if changed {
+						people++
+					}
+				}
+				return c.say(map[string]any{"passwords": passwords, "people_with_tokens": people, "done": "resealed"},
+					"%d passwords, and the tokens of %d people, are under the newest key now", passwords, people)
+			})
 		},
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"postern/authz/mfa"
 	"postern/cmd/internal/service"
 	"postern/internal/config"
+	"postern/internal/seal"
 	"postern/internal/store"
 )
 
@@ -22,15 +23,42 @@ func mfaCommand(c *cli) *cobra.Command {
 	return group("mfa", "Second factors", mfaEnroll(c), mfaList(c), mfaRemove(c))
 }
 
-// withVerifier opens what second factors are kept in.
-func (c *cli) withVerifier(f func(cfg *config.Service, v *mfa.Verifier, name func(typed string) (string, bool, error)) error) error {
+// secondFactors is what they are kept in.
+type secondFactors struct {
+	*mfa.Verifier
+	cli  *cli
+	cfg  *config.Service
+	ring *seal.Ring
+}
+
+func (c *cli) withFactors(f func(s *secondFactors) error) error {
 	return c.withStore(func(cfg *config.Service, st store.Store) error {
 		ring, err := service.OpenRing(cfg, false)
 		if err != nil {
 			return err
 		}
-		return f(cfg, service.NewVerifier(cfg, st, ring), func(typed string) (string, bool, error) { return account(cfg, ring, typed) })
+		return f(&secondFactors{service.NewVerifier(cfg, st, ring), c, cfg, ring})
 	})
+}
+
+// canonical is the name tokens are kept under, and whether there is such a user.
+func (s *secondFactors) canonical(typed string) (name string, known bool, err error) {
+	return account(s.cfg, s.ring, typed)
+}
+
+// names are the canonical names of those typed; of all in the users files for none.
+func (s *secondFactors) names(typed []string) ([]string, error) {
+	if len(typed) == 0 {
+		return s.cli.everybody(s.cfg, s.ring)
+	}
+	names := make([]string, len(typed))
+	for i, t := range typed {
+		var err error
+		if names[i], _, err = s.canonical(t); err != nil {
+			return nil, err
+		}
+	}
+	return names, nil
 }
 
 func mfaEnroll(c *cli) *cobra.Command {
@@ -44,19 +72,20 @@ func mfaEnroll(c *cli) *cobra.Command {
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: c.completeUser,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.withVerifier(func(cfg *config.Service, v *mfa.Verifier, canonical func(string) (string, bool, error)) error {
-				name, known, err := canonical(args[0])
+			return c.withFactors(func(s *secondFactors) error {
+				name, known, err := s.canonical(args[0])
 				if err != nil {
 					return err
 				}
 				if !known {
 					return fmt.Errorf("%s: %w", args[0], directory.ErrNotFound)
 				}
-				e, err := enroll(cmd.Context(), v, name, label, replace, more)
+				e, err := enroll(cmd.Context(), s.Verifier, name, label, replace, more)
 				if err != nil {
 					return err
 				}
-				return c.showEnrolment(name, byte(cfg.MFA.Separator), e)
+				separator := byte(s.cfg.MFA.Separator)
+				return c.showEnrolment(name, mfa.SplitCode(args[0], separator).Name+string(separator), e)
 			})
 		},
 	}
@@ -94,7 +123,8 @@ func enroll(ctx context.Context, v *mfa.Verifier, name, label string, replace, m
 	return e, nil
 }
 
-func (c *cli) showEnrolment(name string, separator byte, e *mfa.Enrolment) error {
+// showEnrolment shows a new token; login is what comes before a code.
+func (c *cli) showEnrolment(name, login string, e *mfa.Enrolment) error {
 	f, ok := c.out.(*os.File)
 	qr, err := e.QR(ok && term.IsTerminal(int(f.Fd())))
 	if err != nil {
@@ -103,7 +133,7 @@ func (c *cli) showEnrolment(name string, separator byte, e *mfa.Enrolment) error
 	v := map[string]any{"user": name, "token": e.Token, "secret": e.Secret, "url": e.URL}
 	return c.show(v, func(w *tabwriter.Writer) {
 		fmt.Fprintf(w, "%s\n\n%s\n\nsecret  %s\n", qr, e.URL, e.Secret)
-		fmt.Fprintf(w, "login   %s%c%s\n", name, separator, "123456"[:min(6, e.Token.Digits)])
+		fmt.Fprintf(w, "login   %s%s\n", login, "12345678"[:min(8, e.Token.Digits)])
 	})
 }
 
@@ -115,30 +145,18 @@ func mfaList(c *cli) *cobra.Command {
 	return &cobra.Command{
 		Use:               "list [NAME]",
 		Aliases:           []string{"ls"},
-		Short:             "List the tokens of a user, or of all in the users file",
+		Short:             "List the tokens of a user, or of all in the users files",
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: c.completeUser,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			names := args
-			if len(names) == 0 {
-				if err := c.withUsers(func(u *directory.Users) error {
-					users, err := u.List()
-					for _, x := range users {
-						names = append(names, x.Name)
-					}
-					return err
-				}); err != nil {
+			list := []row{}
+			err := c.withFactors(func(s *secondFactors) error {
+				names, err := s.names(args)
+				if err != nil {
 					return err
 				}
-			}
-			list := []row{}
-			err := c.withVerifier(func(_ *config.Service, v *mfa.Verifier, canonical func(string) (string, bool, error)) error {
-				for _, typed := range names {
-					name, _, err := canonical(typed)
-					if err != nil {
-						return err
-					}
-					tokens, err := v.Tokens(cmd.Context(), name)
+				for _, name := range names {
+					tokens, err := s.Tokens(cmd.Context(), name)
 					if err != nil {
 						return err
 					}
@@ -173,18 +191,18 @@ func mfaRemove(c *cli) *cobra.Command {
 			if all == (len(args) == 2) {
 				return errors.New("give a token (see `postern mfa list`), or --all")
 			}
-			return c.withVerifier(func(_ *config.Service, v *mfa.Verifier, canonical func(string) (string, bool, error)) error {
-				name, _, err := canonical(args[0])
+			return c.withFactors(func(s *secondFactors) error {
+				name, _, err := s.canonical(args[0])
 				if err != nil {
 					return err
 				}
 				if all {
-					if err := v.Reset(cmd.Context(), name); err != nil {
+					if err := s.Reset(cmd.Context(), name); err != nil {
 						return err
 					}
 					return c.say(map[string]any{"user": name, "done": "removed all"}, "%s has no token any more", name)
 				}
-				if err := v.Remove(cmd.Context(), name, args[1]); err != nil {
+				if err := s.Remove(cmd.Context(), name, args[1]); err != nil {
 					return err
 				}
 				return c.say(map[string]any{"user": name, "token": args[1], "done": "removed"}, "token %s of %s removed", args[1], name)

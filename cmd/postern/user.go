@@ -40,7 +40,6 @@ func userAdd(c *cli) *cobra.Command {
 			"or from standard input where that is no terminal.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			user.Name = args[0]
 			if address != "" {
 				a, err := netip.ParseAddr(address)
 				if err != nil {
@@ -48,7 +47,14 @@ func userAdd(c *cli) *cobra.Command {
 				}
 				user.Addr = a
 			}
-			return c.withUsers(func(u *directory.Users) error {
+			return c.withUser(args[0], func(u *directory.Users, names []string) error {
+				user.Name = names[0]
+				switch there, err := known(u, user.Name); {
+				case err != nil:
+					return err
+				case there: // said before somebody types a password twice
+					return fmt.Errorf("add user %s: %w", user.Name, directory.ErrExists)
+				}
 				var text string
 				if !none {
 					var err error
@@ -80,18 +86,15 @@ func userPasswd(c *cli) *cobra.Command {
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: c.completeUser,
 		RunE: func(_ *cobra.Command, args []string) error {
-			return c.withUsers(func(u *directory.Users) error {
-				if err := c.known(u, args[0]); err != nil { // before somebody types a password twice
-					return err
-				}
-				text, err := password.read(c, args[0])
+			return c.withAccount(args[0], func(u *directory.Users, name string) error {
+				text, err := password.read(c, name)
 				if err != nil {
 					return err
 				}
-				if err := u.SetPassword(args[0], text); err != nil {
+				if err := u.SetPassword(name, text); err != nil {
 					return err
 				}
-				return c.say(map[string]any{"user": args[0], "done": "password changed"}, "password of %s changed", args[0])
+				return c.say(map[string]any{"user": name, "done": "password changed"}, "password of %s changed", name)
 			})
 		},
 	}
@@ -111,18 +114,18 @@ func userSet(c *cli) *cobra.Command {
 			if !cmd.Flags().Changed("group") && !enable && !disable {
 				return errors.New("nothing to change: give --group, --disable or --enable")
 			}
-			return c.withUsers(func(u *directory.Users) error {
+			return c.withAccount(args[0], func(u *directory.Users, name string) error {
 				if cmd.Flags().Changed("group") {
-					if err := u.SetGroups(args[0], nonEmpty(groups)); err != nil {
+					if err := u.SetGroups(name, nonEmpty(groups)); err != nil {
 						return err
 					}
 				}
 				if enable || disable {
-					if err := u.SetDisabled(args[0], disable); err != nil {
+					if err := u.SetDisabled(name, disable); err != nil {
 						return err
 					}
 				}
-				return c.say(map[string]any{"user": args[0], "done": "changed"}, "user %s changed", args[0])
+				return c.say(map[string]any{"user": name, "done": "changed"}, "user %s changed", name)
 			})
 		},
 	}
@@ -151,12 +154,12 @@ func userDel(c *cli) *cobra.Command {
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: c.completeUser,
 		RunE: func(_ *cobra.Command, args []string) error {
-			return c.withUsers(func(u *directory.Users) error {
-				if err := u.Delete(args[0]); err != nil {
+			return c.withAccount(args[0], func(u *directory.Users, name string) error {
+				if err := u.Delete(name); err != nil {
 					return err
 				}
 				c.hint("Second factors of %s stay until `postern mfa remove --all %s`; running sessions go on.", args[0], args[0])
-				return c.say(map[string]any{"user": args[0], "done": "deleted"}, "user %s deleted", args[0])
+				return c.say(map[string]any{"user": name, "done": "deleted"}, "user %s deleted", name)
 			})
 		},
 	}
@@ -197,36 +200,4 @@ func userList(c *cli) *cobra.Command {
 			})
 		},
 	}
-}
-
-// known says that there is no such user while nothing has been typed yet.
-func (c *cli) known(u *directory.Users, name string) error {
-	users, err := u.List()
-	if err != nil {
-		return err
-	}
-	for _, x := range users {
-		if strings.EqualFold(x.Name, name) {
-			return nil
-		}
-	}
-	return fmt.Errorf("%s: %w", name, directory.ErrNotFound)
-}
-
-// completeUser completes names of the users file for the shell.
-func (c *cli) completeUser(_ *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	var names []string
-	_ = c.withUsers(func(u *directory.Users) error {
-		users, err := u.List()
-		for _, x := range users {
-			if strings.HasPrefix(strings.ToLower(x.Name), strings.ToLower(prefix)) {
-				names = append(names, x.Name)
-			}
-		}
-		return err
-	})
-	return names, cobra.ShellCompDirectiveNoFileComp
 }
