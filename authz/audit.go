@@ -58,9 +58,13 @@ type Record struct {
 	Err error // what the directory or the store itself said
 }
 
-// Audit takes one Record for each decision. It is called before the answer goes
-// out, from many goroutines.
-type Audit interface{ Decision(*Record) }
+// Audit takes one Record for each decision, before the answer goes out, and one
+// Ended for each session that was ended against its user's will. It is called from
+// many goroutines.
+type Audit interface {
+	Decision(*Record)
+	SessionEnded(*Ended)
+}
 
 // auditLog writes records as JSON lines.
 type auditLog struct{ log *slog.Logger }

@@ -68,6 +68,9 @@ var answers = [...]answer{
 	SourceDenied:    anyone(mschap.ErrorNoDialinPermission, "Refused from this address"),
 	TooManySessions: anyone(failed, "Too many sessions"),
 	PoolExhausted:   anyone(failed, "No address left"),
+	// These end sessions and refuse no login.
+	PasswordChanged: proved(failed, "Password changed"),
+	EndedByOperator: proved(failed, "Ended by an operator"),
 	// Another service may know better: the NAS asks it when we say nothing.
 	DirectoryDown: {verdict: Silent},
 	StoreDown:     {verdict: Silent},

@@ -81,6 +81,9 @@ func (w *world) Decision(r *Record) {
 	NewAudit(w.audit).Decision(r)
 }
 
+// SessionEnded writes its line.
+func (w *world) SessionEnded(e *Ended) { NewAudit(w.audit).SessionEnded(e) }
+
 // flaky is the file directory with answers a file cannot give.
 type flaky struct {
 	directory.Directory
@@ -402,7 +405,7 @@ func TestReasons(t *testing.T) {
 			return w.decide(w.request("mallory", password("mallory")))
 		}},
 	}
-	covered := map[Reason]bool{ReasonUnknown: true}
+	covered := map[Reason]bool{ReasonUnknown: true, PasswordChanged: true, EndedByOperator: true} // Reevaluate, and operators
 	for _, row := range rows {
 		covered[row.reason] = true
 		t.Run(row.reason.String()+"/"+row.about, func(t *testing.T) {
@@ -734,6 +737,8 @@ func TestCodeOpensOneLogin(t *testing.T) {
 type silentAudit struct{}
 
 func (silentAudit) Decision(*Record) {}
+
+func (silentAudit) SessionEnded(*Ended) {}
 
 // TestLockedMeanwhile: a right password does not get in when failures reached the
 // limit while it was on its way: guessing in parallel gains nothing.

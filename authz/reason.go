@@ -35,6 +35,8 @@ const (
 	SourceDenied      // a rule denies because of the source
 	TooManySessions   //
 	PoolExhausted     //
+	PasswordChanged   // of a running session: since it was opened
+	EndedByOperator   // of a running session
 	DirectoryDown     // directory unavailable: silent
 	StoreDown         // store unavailable: silent
 	InternalError     // our own fault: silent
@@ -55,8 +57,9 @@ var reasonNames = [...]string{
 	CodeLocked: "too many wrong codes", NotEnrolled: "not enrolled",
 	PolicyDenied: "policy denied", PolicyNoMatch: "no policy matched",
 	SourceDenied: "source denied", TooManySessions: "too many sessions",
-	PoolExhausted: "pool exhausted", DirectoryDown: "directory unavailable",
-	StoreDown: "store unavailable", InternalError: "internal error",
+	PoolExhausted: "pool exhausted", PasswordChanged: "password changed", EndedByOperator: "ended by an operator",
+	DirectoryDown: "directory unavailable",
+	StoreDown:     "store unavailable", InternalError: "internal error",
 	NewPasswordRefused: "new password refused",
 }
 

@@ -46,6 +46,8 @@ type service struct {
 // Decision implements authz.Audit.
 func (s *service) Decision(r *authz.Record) { s.last = *r }
 
+func (s *service) SessionEnded(*authz.Ended) {}
+
 func newService(t *testing.T, d directory.Directory) *service {
 	t.Helper()
 	must := func(err error) {

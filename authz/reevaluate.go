@@ -1,0 +1,71 @@
+package authz
+
+import (
+	"time"
+
+	"postern/authz/directory"
+	"postern/authz/session"
+	"postern/policy"
+)
+
+// clockSlack is how much later than a session a password may have been set and still
+// be the one that the session was opened with: it was changed in the login's dialogue,
+// and the directory's clock is not ours.
+const clockSlack = 10 * time.Second
+
+// Review is what a second look at a running session finds.
+type Review struct {
+	Reason Reason // Permitted: it may go on
+	Detail string
+	Rule   string // of the policy, if it was asked
+	Policy string // its version
+}
+
+// Followable says whether a session was opened by a login of ours, so that what it was
+// permitted by is known. Others are known from accounting only: their user's name is
+// what the NAS says, and may belong to somebody else's account.
+func Followable(rec *session.Record) bool { return rec.User != "" && rec.Rule != "" }
+
+// Reevaluate looks again at a running session that is Followable, with its user's
+// account as it is now: would this login still be permitted? Proofs are not asked for
+// again, and obligations other than the second factor stay as they were granted.
+func (d *Decider) Reevaluate(rec *session.Record, a *directory.Account) Review {
+	switch {
+	case a.State == directory.StateUnknown: // the directory does not say: nothing has changed
+		return Review{Reason: Permitted}
+	case a.State != directory.Active:
+		return Review{Reason: stateReason(a.State), Detail: "account " + a.State.String()}
+	case a.PasswordSet.After(rec.Opened.Add(clockSlack)):
+		return Review{Reason: PasswordChanged, Detail: "password set at " + a.PasswordSet.UTC().Format(time.RFC3339)}
+	}
+	decision := d.policy.Load().policy.Evaluate(d.cfg.Clock(), &policy.Facts{
+		User: rec.User, Realm: rec.Realm, Groups: a.Groups, Source: rec.Source,
+		NAS: rec.NASID, NASAddress: rec.NASAddr, Tunnel: rec.Tunnel,
+	})
+	r := Review{Reason: Permitted, Rule: decision.RuleID, Policy: decision.Version}
+	switch {
+	case decision.Verdict == policy.Permit:
+		if decision.Obligations.Code != policy.CodeNone && rec.Factor != FactorCode.String() {
+			r.Reason = CodeMissing
+		}
+	case decision.Reason == policy.Denied:
+		r.Reason = PolicyDenied
+	case decision.Reason == policy.DeniedSource:
+		r.Reason = SourceDenied
+	default:
+		r.Reason = PolicyNoMatch
+	}
+	if r.Reason != Permitted {
+		r.Detail = "permitted by rule " + rec.Rule + " before"
+	}
+	return r
+}
+
+// Parting is what the user of a session may be shown that ends for this reason.
+func (d *Decider) Parting(r Reason) string {
+	if r == EndedByOperator { // it tells nothing of the account
+		return answerTo(r).fullText
+	}
+	_, text := answerTo(r).to(d.cfg.Disclose)
+	return text
+}
