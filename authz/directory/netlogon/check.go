@@ -64,12 +64,16 @@ const (
 )
 
 func (c *sealedChannel) trusts(ctx context.Context) ([]Trust, error) {
+	return c.enumerate(ctx, trustInForest|trustOutbound|trustPrimary)
+}
+
+// enumerate is DsrEnumerateDomainTrusts: allowed to every member, and it changes
+// nothing.
+func (c *sealedChannel) enumerate(ctx context.Context, kinds uint32) ([]Trust, error) {
 	var resp *logon.EnumerateDomainTrustsResponse
 	before := c.verified.Load()
 	err := c.invoke(ctx, func(ctx context.Context) (err error) {
-		resp, err = c.client.EnumerateDomainTrusts(ctx, &logon.EnumerateDomainTrustsRequest{
-			Flags: trustInForest | trustOutbound | trustPrimary,
-		})
+		resp, err = c.client.EnumerateDomainTrusts(ctx, &logon.EnumerateDomainTrustsRequest{Flags: kinds})
 		return err
 	})
 	switch {

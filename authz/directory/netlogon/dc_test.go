@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -73,6 +74,7 @@ func status(err error) Status {
 }
 
 func TestAccounts(t *testing.T) {
+	t.Log(samba.Version(t))
 	dc := samba.Start(t, samba.Options{})
 	p := poolOf(t, dc)
 	for _, c := range []struct {
@@ -176,6 +178,7 @@ func TestAccounts(t *testing.T) {
 	t.Run("port and names", func(t *testing.T) { testReach(t, dc) })
 	t.Run("quiet", func(t *testing.T) { testQuiet(t, dc) })
 	t.Run("misconfigured", func(t *testing.T) { testMisconfigured(t, dc) })
+	t.Run("several services", func(t *testing.T) { testSeveralServices(t, dc) })
 	t.Run("many groups", func(t *testing.T) { testManyGroups(t, dc) })
 }
 
@@ -305,6 +308,32 @@ func testMisconfigured(t *testing.T, dc *samba.DC) {
 		if _, err := p.Logon(t.Context(), response("LAB", "bob", passwordOf("bob"))); !errors.As(err, &u) || u.Alarm || !u.Away() {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	if n := dc.BadPwdCount(t, "bob"); n != 0 {
+		t.Errorf("bob has %d bad passwords", n)
+	}
+}
+
+// testSeveralServices has processes share a machine account, and disturb each other
+// while they set up channels.
+func testSeveralServices(t *testing.T, dc *samba.DC) {
+	var retried atomic.Uint64
+	var wg sync.WaitGroup
+	for range 3 {
+		wg.Go(func() {
+			for range 15 {
+				p := poolOf(t, dc, func(c *Config) { c.Channels = 1 })
+				if _, err := p.Logon(t.Context(), response("LAB", "bob", passwordOf("bob"))); err != nil {
+					t.Error(err)
+				}
+				retried.Add(p.Stats().Retried)
+				p.Close()
+			}
+		})
+	}
+	wg.Wait()
+	if n := retried.Load(); n != 0 {
+		t.Errorf("%d logons were sent twice: set-up is to find out", n)
 	}
 	if n := dc.BadPwdCount(t, "bob"); n != 0 {
 		t.Errorf("bob has %d bad passwords", n)
@@ -652,6 +681,7 @@ func BenchmarkLogon(b *testing.B) {
 				}
 			}
 			work()
+			before := cpu(b)
 			b.ResetTimer()
 			b.SetParallelism(4)
 			b.RunParallel(func(pb *testing.PB) {
@@ -659,7 +689,18 @@ func BenchmarkLogon(b *testing.B) {
 					work()
 				}
 			})
+			b.ReportMetric(float64((cpu(b)-before).Microseconds())/float64(b.N), "own-µs/op")
 			b.ReportMetric(float64(p.Stats().SetUp.Microseconds())/1000, "ms/set-up")
 		})
 	}
+}
+
+// cpu is the time that this process has worked; the DC is another.
+func cpu(b *testing.B) time.Duration {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -3,12 +3,12 @@
 // and negotiation), §3.3 (the secure channel), §3.5.4.5.1 (NetrLogonSamLogonEx), and
 // changes passwords by MS-SAMR §3.1.5.10.3 (SamrUnicodeChangePasswordUser2).
 //
-// A channel is set up in three steps: the endpoint mapper on port 135 tells the port
-// (C706 appendix L and O), one plain connection negotiates the session key, and a
-// second one is bound with the Netlogon security provider, encrypting every call.
-// Only AES is accepted. On the channel, NetrLogonSamLogonEx with validation level 6
-// (SAM_INFO4) yields a UserSessionKey that is the hash of the NT hash (RFC 2759
-// §8.4), and the user's groups.
+// A channel is set up in four steps: the endpoint mapper on port 135 tells the port
+// (C706 appendix L and O), one plain connection negotiates the session key, a second
+// one is bound with the Netlogon security provider, encrypting every call, and a
+// harmless call tries it. Only AES is accepted. NetrLogonSamLogonEx with validation
+// level 6 (SAM_INFO4) then yields a UserSessionKey that is the hash of the NT hash
+// (RFC 2759 §8.4), and the user's groups.
 //
 // The plain part is this package's own: what answers there is not yet known to be a
 // domain controller, so its parsers are total and bounded. The sealed part and SAMR

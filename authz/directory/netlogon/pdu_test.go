@@ -119,6 +119,9 @@ func FuzzPDU(f *testing.F) {
 		if len(p.body) < pduFixed[p.kind] {
 			t.Errorf("%s with a body of %d octets", p.kind, len(p.body))
 		}
+		if admit(&p, true) == nil && admit(&p, false) == nil && p.kind != pduFault && p.kind != pduShutdown {
+			t.Errorf("%s is admitted before and after the bind", p.kind)
+		}
 		_ = parseBindAck(p.body)
 		_ = parseFault(p.body)
 	})

@@ -20,8 +20,7 @@ import (
 // Channels are set up one after the other: a DC keeps one session for a computer, so
 // that a second negotiation between the first and its bind would spoil that one's
 // key (MS-NRPC §3.5.4.4.2; Samba answers the calls with a security package error).
-// Another process under the same machine account may still do it, hence the second
-// case.
+// What another process under the same machine account does, openSealed notices.
 //
 // A DC that does not accept MS-CHAPv2 (Samba's default `ntlm auth`) answers
 // WRONG_PASSWORD to everybody and counts it. The Pool cannot tell: whoever configures

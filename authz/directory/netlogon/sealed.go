@@ -1,6 +1,7 @@
 package netlogon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,6 +35,7 @@ type sealedChannel struct {
 	key    [16]byte // of the session
 	// verified counts the fragments whose signature was right.
 	verified atomic.Uint64
+	cut      bool // a deadline has made the connection useless
 }
 
 // seal connects again and binds with the Netlogon security provider (MS-NRPC §3.3).
@@ -113,8 +115,9 @@ func guarded(f func() error) (err error) {
 func (c *sealedChannel) invoke(ctx context.Context, f func(ctx context.Context) error) error {
 	stop := abort(ctx, c.wire.Conn)
 	err := guarded(func() error { return f(ctx) })
+	c.cut = !stop() // even where the answer was faster
 	switch {
-	case !stop() && err == nil: // the deadline may have cut the connection by now
+	case c.cut && err == nil:
 		return ctx.Err()
 	case err == nil:
 		return nil
@@ -182,18 +185,33 @@ func (c *sealedChannel) logon(ctx context.Context, r *Request) (*Logon, error) {
 	if resp != nil && resp.Return != 0 {
 		return nil, Status(uint32(resp.Return))
 	}
-	if err != nil {
+	if resp == nil {
 		return nil, err
 	}
 	info, ok := resp.ValidationInformation.GetValue().(*logon.ValidationSAMInfo4)
 	if !ok || info == nil {
-		return nil, errReply
+		return nil, cmp.Or(err, errReply)
+	}
+	defer forget(info)
+	if err != nil {
+		return nil, err
 	}
 	return logonOf(info)
 }
 
-// logonOf takes what is of use from a SAM_INFO4 (MS-NRPC §2.2.1.4.13), and the key
-// out of it.
+// forget wipes the key that a reply holds.
+func forget(info *logon.ValidationSAMInfo4) {
+	if info.UserSessionKey == nil {
+		return
+	}
+	for _, block := range info.UserSessionKey.Data {
+		if block != nil {
+			clear(block.Data)
+		}
+	}
+}
+
+// logonOf takes what is of use from a SAM_INFO4 (MS-NRPC §2.2.1.4.13).
 func logonOf(info *logon.ValidationSAMInfo4) (*Logon, error) {
 	domain, err := sid(info.LogonDomainID)
 	if err != nil {
@@ -228,7 +246,6 @@ func logonOf(info *logon.ValidationSAMInfo4) (*Logon, error) {
 			return nil, errReply
 		}
 		copy(l.HashHash[8*i:], block.Data)
-		clear(block.Data)
 	}
 	return l, nil
 }
@@ -283,7 +300,7 @@ func filetime(t *logon.OldLargeInteger) time.Time {
 }
 
 func (c *sealedChannel) facts() facts { return c.how }
-func (c *sealedChannel) alive() bool  { return c.wire.alive() }
+func (c *sealedChannel) alive() bool  { return !c.cut && c.wire.alive() }
 
 // close ends go-msrpc's goroutines. Its own Close would wait for them, and leaves a
 // connection open whose bind failed.

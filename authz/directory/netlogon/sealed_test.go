@@ -55,6 +55,9 @@ func TestLogonOf(t *testing.T) {
 	if l.HashHash != [16]byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16} {
 		t.Error("key")
 	}
+	forget(in)
+	forget(&logon.ValidationSAMInfo4{})
+	forget(&logon.ValidationSAMInfo4{UserSessionKey: &logon.UserSessionKey{Data: []*logon.CypherBlock{nil}}})
 	for _, b := range in.UserSessionKey.Data {
 		if !slices.Equal(b.Data, make([]byte, 8)) {
 			t.Error("the key is still in the reply")
@@ -292,4 +295,44 @@ func TestGiven(t *testing.T) {
 	if c, err := d.DialContext(t.Context(), "tcp", "anything"); err != nil || c != net.Conn(w) {
 		t.Error(c, err)
 	}
+}
+
+// What a server sends ends a bind or a call, and nothing else: a panic on one of
+// go-msrpc's goroutines would end the service.
+func FuzzSealed(f *testing.F) {
+	ok := []byte{1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+	f.Add(byte(pduBindAck), byte(whole), ackBody, ok, byte(pduResponse), byte(whole), make([]byte, 40), make([]byte, 56))
+	f.Add(byte(pduBindAck), byte(whole), ackBody, ok, byte(pduResponse), byte(pduFirst), make([]byte, 8), make([]byte, 32))
+	f.Add(byte(pduBindAck), byte(whole), ackBody, ok, byte(pduFault), byte(whole), append(make([]byte, 8), 5, 0, 0, 0, 0, 0, 0, 0), make([]byte, 56))
+	f.Add(byte(pduAlterAck), byte(whole), ackBody, ok, byte(pduShutdown), byte(whole), []byte{}, []byte{})
+	f.Add(byte(pduBindNak), byte(whole), []byte{0, 0, 1, 5, 0}, []byte{}, byte(pduResponse), byte(0), []byte{}, []byte{})
+	f.Fuzz(func(t *testing.T, kind1, flags1 byte, body1, token1 []byte, kind2, flags2 byte, body2, token2 []byte) {
+		if len(body1)+len(token1) > maxFragment-pduHeader-pduTrailer || len(body2)+len(token2) > maxFragment-pduHeader-pduTrailer {
+			return
+		}
+		reply := func(in pdu, kind, flags byte, body, token []byte) []byte {
+			p := pdu{kind: pduType(kind), flags: flags, call: in.call, body: body}
+			if len(token) > 0 {
+				p.auth = append([]byte{0x44, 6, 0, 0, 1, 0, 0, 0}, token...)
+			}
+			return p.Append(nil)
+		}
+		cfg := served(func(n int, in pdu) []byte {
+			if n == 1 {
+				return reply(in, kind1, flags1, body1, token1)
+			}
+			return append(reply(in, kind2, flags2, body2, token2), reply(in, kind2, whole, body2, token2)...)
+		})
+		cfg.Machine, cfg.Domain = "RGW$", "LAB"
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		c, err := seal(ctx, cfg, 1, new([16]byte), &session{flags: offered})
+		if err != nil {
+			return
+		}
+		defer c.close()
+		if l, err := c.logon(ctx, alice()); l != nil || err == nil {
+			t.Errorf("let in as %v", l)
+		}
+	})
 }
