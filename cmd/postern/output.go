@@ -3,8 +3,10 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 )
 
 // show prints v as JSON where that was asked for, else as table writes it.
@@ -46,4 +48,15 @@ func orDash(s string) string {
 		return "-"
 	}
 	return s
+}
+
+// visible is what a NAS said, fit for a terminal and for one cell of a table: control
+// characters in an Acct-Session-Id could paint anything.
+func visible(s string) string {
+	return orDash(strings.Map(func(r rune) rune {
+		if unicode.IsGraphic(r) && r != unicode.ReplacementChar {
+			return r
+		}
+		return '?'
+	}, s))
 }

@@ -66,7 +66,7 @@ func policyCheck(c *cli) *cobra.Command {
 				for i, e := range wrong {
 					list[i] = mistake(e)
 				}
-				if err := c.show(map[string]any{"file": args, "ok": false, "mistakes": list}, nil); err != nil {
+				if err := c.show(map[string]any{"file": name, "ok": false, "mistakes": list}, nil); err != nil {
 					return err
 				}
 				return fmt.Errorf("%d mistakes", len(wrong))

@@ -90,8 +90,8 @@ func (c *cli) showSessions(list []session.Record) error {
 			if x.Source.IsValid() {
 				from = x.Source.String()
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", x.User, address, from, x.Node, x.State, moment(x.Opened),
-				octets(x.Usage.InOctets), octets(x.Usage.OutOctets), orDash(x.Factor), x.Acct)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", visible(x.User), address, from, visible(x.Node), x.State, moment(x.Opened),
+				octets(x.Usage.InOctets), octets(x.Usage.OutOctets), orDash(x.Factor), visible(x.Acct))
 		}
 	})
 }
@@ -103,6 +103,9 @@ func sessionHistory(c *cli) *cobra.Command {
 		Short: "List how sessions began and ended",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if limit < 1 {
+				return fmt.Errorf("-n %d: want 1 or more", limit)
+			}
 			return c.withStore(func(cfg *config.Service, st store.Store) error {
 				list, err := service.NewSessions(cfg, st).History(cmd.Context(), limit)
 				if err != nil {
@@ -118,8 +121,8 @@ func sessionHistory(c *cli) *cobra.Command {
 						if e.Kind == session.EventStop {
 							lasted, cause = e.Usage.Time.Round(time.Second).String(), e.Cause.String()
 						}
-						fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", moment(e.At), e.Kind, e.User, e.Node, lasted,
-							octets(e.Usage.InOctets), octets(e.Usage.OutOctets), cause, e.Acct)
+						fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", moment(e.At), e.Kind, visible(e.User), visible(e.Node), lasted,
+							octets(e.Usage.InOctets), octets(e.Usage.OutOctets), cause, visible(e.Acct))
 					}
 				})
 			})

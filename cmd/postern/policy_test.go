@@ -1,0 +1,102 @@
+package main
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"postern/cmd/internal/cmdtest"
+)
+
+func TestPolicyCheck(t *testing.T) {
+	s := newSite(t)
+	var v struct {
+		File    string
+		OK      bool
+		Version string
+	}
+	s.asked(t, &v, "policy", "check")
+	if !v.OK || v.File != s.path("policy.yaml") || v.Version == "" {
+		t.Errorf("%+v", v)
+	}
+	if out := s.must(t, "", "policy", "check"); out != v.File+" is a policy, version "+v.Version+"\n" {
+		t.Error(out)
+	}
+	s.write(t, "other.yaml", cmdtest.PolicyText+"\n# changed\n")
+	// A file of one's own needs no service.
+	out, _, err := run("", "-config", "/nonexistent/x.yaml", "policy", "check", s.path("other.yaml"))
+	if err != nil || !strings.Contains(out, "other.yaml is a policy") {
+		t.Errorf("%s %v", out, err)
+	}
+
+	s.write(t, "broken.yaml", strings.NewReplacer("code: none", "code: nne", "then:\n      permit: {pool: staff,", "then:\n      permit: {pool: stuff,").Replace(cmdtest.PolicyText))
+	broken := s.path("broken.yaml")
+	for _, args := range [][]string{{"policy", "check", broken}, {"policy", "test", broken}} {
+		s.fails(t, "", broken+":8:22: ", args...)
+		s.fails(t, "", broken+":12:22: ", args...)
+	}
+	out, _, err = s.run("", "-o", "json", "policy", "check", broken)
+	var wrong struct {
+		File     string
+		OK       bool
+		Mistakes []mistakeJSON
+	}
+	if jerr := json.Unmarshal([]byte(out), &wrong); jerr != nil || err == nil || err.Error() != "2 mistakes" {
+		t.Fatalf("%v %v\n%s", err, jerr, out)
+	}
+	if wrong.OK || wrong.File != broken || len(wrong.Mistakes) != 2 || wrong.Mistakes[0].Line != 8 || wrong.Mistakes[0].Column != 22 ||
+		wrong.Mistakes[0].File != broken || wrong.Mistakes[0].Message == "" || wrong.Mistakes[0].Expected == "" {
+		t.Errorf("%+v", wrong)
+	}
+	s.fails(t, "", "read policy: open /nonexistent/p.yaml: no such file", "policy", "check", "/nonexistent/p.yaml")
+	s.fails(t, "", "accepts at most 1 arg(s)", "policy", "check", "a", "b")
+}
+
+func TestPolicyTest(t *testing.T) {
+	s := newSite(t)
+	if out := s.must(t, "", "policy", "test"); out != "ok  staff need a code  permit staff\n" {
+		t.Error(out)
+	}
+	type result struct {
+		File, Version string
+		OK            bool
+		Tests         []struct {
+			Test, Verdict, Rule string
+			OK                  bool
+			Mistake             *mistakeJSON
+		}
+	}
+	var v result
+	if s.asked(t, &v, "policy", "test"); !v.OK || len(v.Tests) != 1 || !v.Tests[0].OK || v.Tests[0].Rule != "staff" || v.Tests[0].Mistake != nil {
+		t.Errorf("%+v", v)
+	}
+
+	s.write(t, "failing.yaml", cmdtest.PolicyText+`  - name: mallory gets in
+    user: mallory
+    groups: []
+    source: 192.0.2.5
+    expect: {verdict: permit}
+`)
+	failing := s.path("failing.yaml")
+	out, _, err := s.run("", "policy", "test", failing)
+	if err == nil || !strings.HasPrefix(err.Error(), "1 of 2 tests fail\n"+failing+":23:5: test \"mallory gets in\" fails: verdict deny, not permit") {
+		t.Errorf("%v", err)
+	}
+	if want := "ok    staff need a code  permit staff\nFAIL  mallory gets in    deny \n"; out != want {
+		t.Errorf("%q", out)
+	}
+	out, _, err = s.run("", "-o", "json", "policy", "test", failing)
+	v = result{}
+	if jerr := json.Unmarshal([]byte(out), &v); jerr != nil || err == nil || err.Error() != "1 of 2 tests fail" {
+		t.Fatalf("%v %v\n%s", err, jerr, out)
+	}
+	if v.OK || len(v.Tests) != 2 || v.Tests[1].OK || v.Tests[1].Verdict != "deny" || v.Tests[1].Mistake.Line != 23 {
+		t.Errorf("%+v", v)
+	}
+	text, _, _ := strings.Cut(cmdtest.PolicyText, "tests:")
+	s.write(t, "untested.yaml", text)
+	out, errs, err := s.run("", "policy", "test", s.path("untested.yaml"))
+	if err != nil || out != "" || !strings.Contains(errs, "untested.yaml has no tests.") {
+		t.Errorf("%q %q %v", out, errs, err)
+	}
+}
