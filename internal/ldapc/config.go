@@ -111,9 +111,10 @@ const (
 	checkAfter = 10 * time.Second
 	// checkTime is how long such a check may take: it eats a login's time.
 	checkTime = 500 * time.Millisecond
-	// refusedPause is how long a refused password of ours is not tried again. An
-	// account that is locked after five tries in half an hour stays usable for others.
-	refusedPause = 10 * time.Minute
+	// refusedPause is how long a password of ours is not tried again that was refused:
+	// every login would, and others may use the account. One that an administrator
+	// has unlocked is used again as soon.
+	refusedPause = time.Minute
 	// maxAnswer bounds the octets of one answer or one page of it.
 	maxAnswer = 16 << 20
 	// maxEntries bounds the entries of a search that has no limit of its own.

@@ -249,6 +249,43 @@ func TestTooManyGroups(t *testing.T) {
 	}
 }
 
+// Groups in each other are asked about once.
+func TestLoop(t *testing.T) {
+	f := &fake{search: func(s *ldapc.Search) ([]*ldapc.Entry, error) {
+		if strings.Contains(s.Filter, "(uid=") {
+			return corp(s)
+		}
+		var groups []*ldapc.Entry
+		for _, g := range []struct{ name, member string }{{"a", aliceDN}, {"a", "cn=b,dc=corp"}, {"b", "cn=a,dc=corp"}, {"b", "CN=B, dc=corp"}} {
+			if strings.Contains(s.Filter, ldapc.Equal("member", g.member)) {
+				groups = append(groups, ldap.NewEntry("cn="+g.name+",dc=corp", map[string][]string{"cn": {g.name}}))
+			}
+		}
+		return groups, nil
+	}}
+	d := faked(t, f, func(c *Config) { c.Nesting = 32 })
+	a, err := d.Find(t.Context(), name("alice"))
+	if err != nil || strings.Join(a.Groups, " ") != "a b" || len(f.asked) != 4 {
+		t.Errorf("%+v, %v, %d questions", a, err, len(f.asked))
+	}
+}
+
+// An empty replica ends no sessions; a few people may be gone.
+func TestEmptyReplica(t *testing.T) {
+	f := &fake{search: func(*ldapc.Search) ([]*ldapc.Entry, error) { return nil, nil }}
+	d := faked(t, f, nil)
+	var names []string
+	for i := range allGone {
+		names = append(names, fmt.Sprint("user", i))
+	}
+	if changed, _, err := d.Changed(t.Context(), names, ""); !unavailable(err) || len(changed) != 0 {
+		t.Errorf("%v, %v", changed, err)
+	}
+	if changed, _, err := d.Changed(t.Context(), names[1:], ""); err != nil || len(changed) != allGone-1 || changed[0].State != directory.Gone {
+		t.Errorf("%v, %v", changed, err)
+	}
+}
+
 func TestBindRefused(t *testing.T) {
 	for code, want := range map[uint16]directory.Rejected{
 		ldap.LDAPResultInvalidCredentials:          {Reason: directory.WrongPassword},

@@ -22,6 +22,8 @@ const (
 	overlap = 10 * time.Minute
 	// recheck is how often everybody is told, whatever the directory says of changes.
 	recheck = time.Hour
+	// allGone is how many people at once are not believed to be gone, all of them.
+	allGone = 10
 	// parallel is how many questions about groups are under way at once; logins need
 	// connections, too.
 	parallel = 2
@@ -83,6 +85,9 @@ func (d *Directory) changed(ctx context.Context, names []string, old mark) ([]di
 				stale = append(stale, p)
 			}
 		}
+	}
+	if len(names) >= allGone && len(changed) == len(names) {
+		return nil, mark{}, fmt.Errorf("none of %d accounts is there any more: this looks like a replica that is being filled", len(names))
 	}
 	accounts, err := d.completeAll(ctx, stale)
 	return append(changed, accounts...), at, err
