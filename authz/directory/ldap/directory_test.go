@@ -286,6 +286,20 @@ func TestEmptyReplica(t *testing.T) {
 	}
 }
 
+// Such passwords are not even tried: a server may say yes to them.
+func TestEmptyPassword(t *testing.T) {
+	f := &fake{}
+	d := faked(t, f, nil)
+	for _, password := range []string{"", "\x00", "Alice-Pass1\x00"} {
+		if _, err := d.VerifyPassword(t.Context(), name("alice"), &directory.Account{Name: "alice", Ref: aliceDN}, []byte(password)); !rejected(err, directory.WrongPassword) {
+			t.Errorf("%q: %v", password, err)
+		}
+	}
+	if len(f.binds) != 0 {
+		t.Errorf("bound as %q", f.binds)
+	}
+}
+
 func TestBindRefused(t *testing.T) {
 	for code, want := range map[uint16]directory.Rejected{
 		ldap.LDAPResultInvalidCredentials:          {Reason: directory.WrongPassword},

@@ -160,20 +160,6 @@ func TestNobody(t *testing.T) {
 	}
 }
 
-func TestEmptyPassword(t *testing.T) {
-	s := slapd.Start(t, slapd.Options{})
-	d := open(t, s, nil)
-	a, err := d.Find(t.Context(), name("alice"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, password := range []string{"", "\x00", "Alice-Pass1\x00"} {
-		if _, err := d.VerifyPassword(t.Context(), name("alice"), a, []byte(password)); !rejected(err, directory.WrongPassword) {
-			t.Errorf("%q: %v", password, err)
-		}
-	}
-}
-
 // An account of ours that may not read hashes makes no wrong passwords of right
 // ones.
 func TestUnreadableHash(t *testing.T) {
