@@ -59,6 +59,16 @@ func (l *login) changing() bool { return l.req.Method == MethodMSCHAPv2Change }
 // outdated says whether a new password would end the reason.
 func outdated(r Reason) bool { return r == PasswordExpired || r == PasswordMustChange }
 
+// plain is the reason of a login whose password has expired and that nothing but the
+// lack of a factor or of a rule would refuse: what its user has to do first is get a
+// new password. Wrong codes and rules that deny keep their own reasons.
+func (l *login) plain(r Reason) Reason {
+	if l.expired != ReasonUnknown && (r == CodeMissing || r == NotEnrolled || r == PolicyNoMatch) {
+		return l.expired
+	}
+	return r
+}
+
 func (l *login) leaveKey() store.Key { return store.UserChange(l.user, l.digest()) }
 
 // disclosure is what the client may learn of the reason: who may change the password,
@@ -83,13 +93,14 @@ func (d *Decider) changer(n directory.Name) directory.Changer {
 }
 
 // expire ends a login with an expired password, after all else was right, and gives
-// leave to change it where that is possible. A NAS that does not tell its dialogues
-// apart gets none.
+// leave to change it where that is possible. Without a second factor there is none,
+// whatever the rule says: a stolen password must not become the thief's own. Nor is
+// there for a NAS that does not tell its dialogues apart.
 func (d *Decider) expire(_ context.Context, l *login) (Reason, bool) {
 	if l.expired == ReasonUnknown {
 		return Permitted, false
 	}
-	if l.req.Method == MethodMSCHAPv2 && l.req.SessionID != "" && l.decision.Obligations.PasswordChange && d.changer(l.asked) != nil {
+	if l.req.Method == MethodMSCHAPv2 && l.req.SessionID != "" && l.factor != FactorNone && l.decision.Obligations.PasswordChange && d.changer(l.asked) != nil {
 		// A dialogue has one leave: this attempt, asked again, does not renew one that was
 		// taken.
 		l.leave = &store.Once{Key: l.leaveKey(), Value: leave{factor: l.factor}.String(), TTL: leaveLife}

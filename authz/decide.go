@@ -140,7 +140,7 @@ func (d *Decider) Decide(ctx context.Context, req *Request) *Result {
 			break
 		}
 	}
-	reason = d.commit(ctx, l, reason) // store trip 2
+	reason = d.commit(ctx, l, l.plain(reason)) // store trip 2
 	res := d.result(l, reason)
 
 	l.rec.User, l.rec.Factor = l.user, l.factor

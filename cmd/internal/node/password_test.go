@@ -204,7 +204,7 @@ func TestPasswordChange(t *testing.T) {
 
 	// zoe must change her password at the next logon.
 	_, err := dial("zoe", "Zoe-Pass1", fresh)
-	refused("without a code", err, 691, "code missing/none/false")
+	refused("without a code", err, 648, "password must change/none/false")
 	_, err = dial("zoe+"+d.code(t, zoe, 0), "guess", fresh)
 	refused("with a wrong password", err, 691, "wrong password/none/false")
 	if bad := dc.BadPwdCount(t, "zoe"); bad != 1 {
