@@ -150,7 +150,7 @@ func (s *session) answered(now time.Time, reply *radius.Packet, err error) {
 		s.end(now, ServiceFault)
 	case !v.accept:
 		logins.WithLabelValues("refused").Inc()
-		s.log.Info("login refused", "user", s.user, "message", v.text)
+		s.log.Info("login refused", "user", redact(s.user), "message", v.text)
 		s.chapStep(now, s.chap.Failure(now, v.text))
 	default:
 		logins.WithLabelValues("accepted").Inc()

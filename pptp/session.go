@@ -590,7 +590,7 @@ func (s *session) up(now time.Time) {
 	s.node.metrics.sessions.Add(1)
 	s.node.metrics.setup.Observe(now.Sub(s.created).Seconds())
 	r := s.ccp.Results()
-	s.log.Info("session up", "user", s.user, "address", s.grant.addr, "mppe", r.SendBits.String(), "mru", s.out.mru)
+	s.log.Info("session up", "user", redact(s.user), "address", s.grant.addr, "mppe", r.SendBits.String(), "mru", s.out.mru)
 	s.account(now, acctStart)
 }
 
@@ -680,7 +680,7 @@ func (s *session) gone(now time.Time) {
 	if !s.upAt.IsZero() {
 		dur = now.Sub(s.upAt).Round(time.Second)
 	}
-	s.log.Info("session ended", "user", s.user, "cause", s.cause.String(), "duration", dur,
+	s.log.Info("session ended", "user", redact(s.user), "cause", s.cause.String(), "duration", dur,
 		"octets_in", s.in.octets, "octets_out", s.sent().octets)
 	s.opener, s.chap, s.ccp, s.ipcp = nil, nil, nil, nil
 	s.node.forget(s, now)
