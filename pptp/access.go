@@ -12,6 +12,7 @@ import (
 	"layeh.com/radius/rfc2868"
 	"layeh.com/radius/rfc2869"
 
+	"postern/internal/mschap"
 	"postern/internal/radius"
 	"postern/pptp/chap"
 	"postern/pptp/ppp"
@@ -150,7 +151,7 @@ func (s *session) answered(now time.Time, reply *radius.Packet, err error) {
 		s.end(now, ServiceFault)
 	case !v.accept:
 		logins.WithLabelValues("refused").Inc()
-		s.log.Info("login refused", "user", redact(s.user), "message", v.text)
+		s.logRefusal(v.text)
 		s.chapStep(now, s.chap.Failure(now, v.text))
 	default:
 		logins.WithLabelValues("accepted").Inc()
@@ -253,4 +254,13 @@ func mppeBits(t radius.EncryptionTypes) ppp.MPPEBits {
 		b = ppp.MPPE128 | ppp.MPPE56 | ppp.MPPE40
 	}
 	return b
+}
+
+// logRefusal logs what the client is told, but for the challenge.
+func (s *session) logRefusal(text string) {
+	e, err := mschap.ParseError(text)
+	if err != nil {
+		e = mschap.Error{Message: text}
+	}
+	s.log.Info("login refused", "user", redact(s.user), "mschap_error", e.Code, "message", e.Message)
 }
