@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"os/signal"
 	"syscall"
 
@@ -22,7 +21,8 @@ narrates what happens, then stays up for a client of yours. It needs root, leave
 nothing behind but the directory given by --dir, and writes DIR/lab.env for scripts.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+			// A terminal that is closed ends the lab as Ctrl-C does.
+			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 			defer stop()
 			o.Out, o.Err = c.out, c.errs
 			return lab.Run(ctx, o)

@@ -60,11 +60,9 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return fmt.Errorf("lab state in %s: %w", o.Dir, err)
 	}
-	if f.Plan, err = choosePlan(); err != nil {
-		return err
-	}
-	network, err := openNetwork(f.Plan)
-	if err != nil {
+	defer s.close()
+	var network *network
+	if f.Plan, network, err = claimNetwork(); err != nil {
 		return err
 	}
 	defer network.close()
@@ -83,15 +81,17 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	if !o.NoTour {
-		if err := l.tour(ctx); err != nil || o.Once {
-			return err
-		}
+		err = l.tour(ctx)
 	}
-	if o.Once {
-		return nil
+	switch {
+	case o.Once && ctx.Err() != nil:
+		return errors.New("interrupted")
+	case o.Once, err != nil && ctx.Err() == nil:
+		return err
+	case ctx.Err() == nil:
+		l.invite()
+		<-ctx.Done()
 	}
-	l.invite()
-	<-ctx.Done()
 	l.say.line("")
 	l.say.line("Closing sessions and leaving nothing behind …")
 	return nil
@@ -135,7 +135,7 @@ func (l *lab) start(ctx context.Context) error {
 		return fmt.Errorf("one-time-code token: %w", err)
 	}
 	if l.node, err = node.New(gw, node.Options{Log: log.With("part", "node")}); err == nil {
-		if err = l.node.Start(); err == nil {
+		if err = errors.Join(forward(gw.PPTP.Tun), l.node.Start()); err == nil {
 			return nil
 		}
 		l.node.Stop()

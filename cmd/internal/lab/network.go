@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 )
 
 // plan is the lab's addresses: none may be in use on this host.
@@ -83,39 +85,73 @@ func freePlan() (plan, error) {
 			}
 		}
 	}
-	free := func(p netip.Prefix) bool {
-		for _, u := range used {
-			if u.Overlaps(p) {
-				return false
-			}
-		}
-		return true
-	}
+	return firstFree(used)
+}
+
+// firstFree returns the first plan that overlaps none of the networks in use.
+func firstFree(used []netip.Prefix) (plan, error) {
+	free := func(p netip.Prefix) bool { return !slices.ContainsFunc(used, p.Overlaps) }
 	for _, p := range plans {
 		if free(p.pool) && free(p.inside) {
 			return p, nil
 		}
 	}
-	return plan{}, errors.New("every network the lab would use is in use on this host already")
+	var tried []string
+	for _, p := range plans {
+		tried = append(tried, p.pool.String()+" with "+p.inside.String())
+	}
+	return plan{}, fmt.Errorf("every network the lab would use is in use on this host already: %s", strings.Join(tried, ", "))
 }
 
 const (
 	netnsPrefix = "postern-lab-"
 	netnsDir    = "/run/netns"
-	forwarding  = "/proc/sys/net/ipv4/ip_forward"
+	forwarding  = "/proc/sys/net/ipv4/conf/%s/forwarding"
 )
 
 // network is a namespace with the host behind the node, joined to ours by a pair
 // of virtual Ethernet devices.
 type network struct {
-	name    string // of the namespace, for `ip netns exec`
-	forward []byte // what ip_forward was, if we changed it
+	name  string // of the namespace, for `ip netns exec`
+	outer string // our end of the pair
+}
+
+// claimNetwork chooses a plan and makes its network. Labs that start at once take
+// turns, by the lock that ip-netns(8) takes, so that each finds the others' routes.
+func claimNetwork() (plan, *network, error) {
+	if err := os.MkdirAll(netnsDir, 0o755); err != nil {
+		return plan{}, nil, err
+	}
+	unlock, err := lockDir(netnsDir, 0)
+	if err != nil {
+		return plan{}, nil, err
+	}
+	defer unlock()
+	p, err := choosePlan()
+	if err != nil {
+		return plan{}, nil, err
+	}
+	n, err := openNetwork(p)
+	return p, n, err
+}
+
+// lockDir locks a directory; how is 0 or unix.LOCK_NB.
+func lockDir(dir string, how int) (unlock func(), err error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|how); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("lock %s: %w", dir, err)
+	}
+	return func() { f.Close() }, nil // closing unlocks
 }
 
 // openNetwork makes it.
 func openNetwork(p plan) (_ *network, err error) {
 	pid := os.Getpid()
-	n := &network{name: netnsPrefix + strconv.Itoa(pid)}
+	n := &network{name: netnsPrefix + strconv.Itoa(pid), outer: fmt.Sprintf("pl%d", pid)}
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("the lab's network: %w", err)
@@ -127,13 +163,13 @@ func openNetwork(p plan) (_ *network, err error) {
 		return nil, err
 	}
 	defer ns.Close()
-	outer, inner := fmt.Sprintf("pl%d", pid), "eth0"
+	const inner = "eth0"
 	if err := netlink.LinkAdd(&netlink.Veth{
-		LinkAttrs: netlink.LinkAttrs{Name: outer}, PeerName: inner, PeerNamespace: netlink.NsFd(ns),
+		LinkAttrs: netlink.LinkAttrs{Name: n.outer}, PeerName: inner, PeerNamespace: netlink.NsFd(ns),
 	}); err != nil {
 		return nil, err
 	}
-	if err := setUp(&netlink.Handle{}, outer, netip.PrefixFrom(p.router, p.inside.Bits())); err != nil {
+	if err := setUp(&netlink.Handle{}, n.outer, netip.PrefixFrom(p.router, p.inside.Bits())); err != nil {
 		return nil, err
 	}
 	if err := loopbackUp(&netlink.Handle{}); err != nil { // a fresh namespace has it down
@@ -154,7 +190,7 @@ func openNetwork(p plan) (_ *network, err error) {
 	if err := h.RouteAdd(&netlink.Route{Dst: &pool, Gw: p.router.AsSlice()}); err != nil {
 		return nil, err
 	}
-	return n, n.enableForwarding()
+	return n, forward(n.outer)
 }
 
 // newNamed makes a namespace under /run/netns without leaving our own.
@@ -187,27 +223,17 @@ func setUp(h *netlink.Handle, name string, addr netip.Prefix) error {
 	return errors.Join(h.AddrAdd(l, a), h.LinkSetUp(l))
 }
 
-// enableForwarding lets the kernel route between the tunnels and the inside.
-func (n *network) enableForwarding() error {
-	was, err := os.ReadFile(forwarding)
-	if err != nil {
-		return err
-	}
-	if strings.TrimSpace(string(was)) == "1" {
-		return nil
-	}
-	n.forward = was
-	return os.WriteFile(forwarding, []byte("1\n"), 0)
+// forward lets the kernel route what comes in by a device of ours. The host's own
+// ip_forward stays as it is: it outlives us, and other labs would fight over it.
+func forward(device string) error {
+	return os.WriteFile(fmt.Sprintf(forwarding, device), []byte("1\n"), 0)
 }
 
 // close leaves the host as it was. The veth pair goes with the namespace.
 func (n *network) close() {
 	_ = netns.DeleteNamed(n.name)
-	if l, err := netlink.LinkByName(fmt.Sprintf("pl%d", os.Getpid())); err == nil {
+	if l, err := netlink.LinkByName(n.outer); err == nil {
 		_ = netlink.LinkDel(l)
-	}
-	if n.forward != nil {
-		_ = os.WriteFile(forwarding, n.forward, 0)
 	}
 }
 

@@ -15,6 +15,8 @@ import (
 	"text/template"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"postern/authz/directory"
 	"postern/authz/mfa"
 	"postern/cmd/internal/pki"
@@ -41,6 +43,7 @@ type secrets struct {
 	VictimPassword  string `json:"victim_password"`
 	RadiusSecret    string `json:"radius_secret"`
 	TOTPURL         string `json:"totp_url"`
+	Token           string `json:"token"` // its ID
 	LastStep        int64  `json:"last_step"`
 }
 
@@ -56,17 +59,16 @@ func (s *state) setLastStep(step int64) {
 type state struct {
 	dir     string
 	secrets secrets
-	fresh   bool // this start has made it
+	unlock  func()
 }
 
 func (s *state) path(elem ...string) string {
 	return filepath.Join(append([]string{s.dir}, elem...)...)
 }
 
-// openState reads the directory, or makes it.
-func openState(dir string) (*state, error) {
-	dir, err := filepath.Abs(dir)
-	if err != nil {
+// openState reads the directory, or makes it. It is one lab's at a time.
+func openState(dir string) (_ *state, err error) {
+	if dir, err = filepath.Abs(dir); err != nil {
 		return nil, err
 	}
 	s := &state{dir: dir}
@@ -75,16 +77,40 @@ func openState(dir string) (*state, error) {
 			return nil, err
 		}
 	}
+	// Not dir itself: who changes the users file locks that.
+	s.unlock, err = lockDir(s.path("secrets"), unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return nil, errors.New("another lab is using it")
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	// Who waits for it must not take a former lab's.
+	if err := os.Remove(s.path("lab.env")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
 	b, err := os.ReadFile(s.path("secrets", "lab.json"))
 	switch {
-	case err == nil:
-		return s, errors.Join(json.Unmarshal(b, &s.secrets), s.certificates())
 	case errors.Is(err, fs.ErrNotExist):
-		s.fresh = true
-		return s, errors.Join(s.make(), s.certificates())
+		err = s.make()
+	case err == nil:
+		if err = json.Unmarshal(b, &s.secrets); err != nil {
+			err = fmt.Errorf("secrets/lab.json: %w", err)
+		}
 	}
-	return nil, err
+	if err != nil {
+		return nil, err
+	}
+	return s, s.certificates()
 }
+
+// close lets other labs have the directory.
+func (s *state) close() { s.unlock() }
 
 // make fills an empty directory. lab.json comes last: a start that was cut short
 // begins again.
@@ -139,14 +165,14 @@ func (s *state) certificates() error {
 // nodeCertName is how the service knows the node.
 const nodeCertName = "node.postern.lab"
 
-// enroll gives alice a token, unless the store has the one we know. Another Redis,
-// or a flushed one, has not.
+// enroll gives alice a token, unless the store has the one we know. Another Redis, or
+// a flushed one, or one that another lab has used, has not.
 func (s *state) enroll(ctx context.Context, v *mfa.Verifier) error {
 	tokens, err := v.Tokens(ctx, userName)
 	if err != nil {
 		return err
 	}
-	if s.secrets.TOTPURL != "" && len(tokens) == 1 {
+	if len(tokens) == 1 && tokens[0].ID == s.secrets.Token {
 		return nil
 	}
 	if err := v.Reset(ctx, userName); err != nil {
@@ -156,7 +182,7 @@ func (s *state) enroll(ctx context.Context, v *mfa.Verifier) error {
 	if err != nil {
 		return err
 	}
-	s.secrets.TOTPURL, s.secrets.LastStep = e.URL, 0
+	s.secrets.TOTPURL, s.secrets.Token, s.secrets.LastStep = e.URL, e.Token.ID, 0
 	return s.save()
 }
 
@@ -172,6 +198,7 @@ type files struct {
 	Stateful  bool
 
 	First, Last, Inside, Node, Pool, Host, Refused string
+	TUN                                            string // of this process: two labs need two
 	RadiusAcct                                     netip.AddrPort
 	People, Machines                               string
 }
@@ -181,6 +208,7 @@ func (s *state) write(f files) error {
 	f.First, f.Last, f.Inside, f.Node = f.Plan.first.String(), f.Plan.last.String(), f.Plan.inside.String(), f.Plan.node.String()
 	f.Pool, f.Host, f.Refused = f.Plan.pool.String(), f.Plan.host.String(), refusedSource.String()
 	f.People, f.Machines = groupPeople, groupMachines
+	f.TUN = fmt.Sprintf("plt%d", os.Getpid())
 	for name, text := range map[string]string{"gateway.yaml": gatewayYAML, "radiusd.yaml": radiusdYAML, "policy.yaml": policyYAML} {
 		var b bytes.Buffer
 		if err := template.Must(template.New(name).Parse(text)).Execute(&b, f); err != nil {
@@ -198,7 +226,7 @@ node: lab-node
 pptp:
   listen: {{.Listen}}
   inside: {{.Node}}
-  tun: postern-lab
+  tun: {{.TUN}}
   routes: [{{.Pool}}]
 {{- if .Stateful}}
   mppe: {stateful: prefer}
@@ -241,7 +269,7 @@ clients:
 store:
 {{- if .Redis}}
   kind: redis
-  urls: ["{{.Redis}}"]
+  urls: [{{printf "%q" .Redis}}]
 {{- else}}
   kind: embedded
   path: store.db
