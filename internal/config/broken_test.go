@@ -193,7 +193,7 @@ var brokenServices = []struct {
 	}},
 	{"mistyped users file", strings.Replace(goodService, "users_file", "user_file", 1), []string{
 		`1:1: no directory: nobody could log in; realms, or users_file or chap_secrets_file`,
-		`2:1: unknown key "user_file", did you mean "users_file"?; one of: audit, chap_secrets_file, chap_secrets_server, clients, disclose, key_ring_file, lockout, log, metrics, mfa, node, policy_file, radius, realms, session, store, users_file`,
+		`2:1: unknown key "user_file", did you mean "users_file"?; one of: audit, chap_secrets_file, chap_secrets_server, clients, disclose, follow, key_ring_file, lockout, log, metrics, mfa, node, policy_file, radius, realms, session, store, users_file`,
 	}},
 	{"store kind", strings.Replace(goodService, "{path: d}", "{kind: reddis, urls: [x]}", 1), []string{
 		`4:15: "reddis": unknown, did you mean "redis"?; one of: embedded, redis`,
@@ -228,7 +228,7 @@ var brokenServices = []struct {
 		`8:5: a second client "a"; a name of its own for each client`,
 		`11:16: 10.0.0.0/24 belongs to client "a" already; `,
 		`12:5: "secret" must not stand in this file; secret_file: NAME`,
-		`14:5: unknown key "allow_papp", did you mean "allow_pap"?; one of: allow_mschap_over_udp, allow_pap, certificates, name, networks, require_message_authenticator, secret_env, secret_file, strengths`,
+		`14:5: unknown key "allow_papp", did you mean "allow_pap"?; one of: allow_mschap_over_udp, allow_pap, certificates, coa, name, networks, require_message_authenticator, secret_env, secret_file, strengths`,
 		`15:22: 64 bits do not exist; one of: 128, 56, 40`,
 		`15:26: 128 bits a second time; `,
 		`17:5: there is no RadSec listener; radius.radsec.listen`,
@@ -245,6 +245,11 @@ var brokenServices = []struct {
 		`8:20: 0 is out of range; 1 to 200`,
 		`8:34: the longest lock is shorter than the first; 10m0s or more`,
 		`9:3: unknown key "hose"; one of: code, disabled, good_for, pair, source, user`,
+	}},
+	{"follow", goodService + "follow: {interval: 200ms}\n", []string{`7:10: 200ms is too often; 1s or more, or 0s for never`}},
+	{"CoA without a secret", strings.Replace(strings.Replace(goodService, "auth_listen: :1812", "radsec: {listen: :2083, ca_file: a, cert_file: b, key_file: c}", 1),
+		goodClients, "clients: [{name: n, certificates: [n], coa: 'nas:3799'}]\n", 1), []string{
+		`6:11: no secret; secret_file: NAME, or secret_env: NAME`,
 	}},
 	{"chap server alone", goodService + "chap_secrets_server: gw\n", []string{
 		`7:1: there is no chap-secrets file; chap_secrets_file beside it`,

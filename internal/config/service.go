@@ -36,6 +36,7 @@ type Service struct {
 	MFA     MFA     `yaml:"mfa"`
 	Lockout Lockout `yaml:"lockout"`
 	Session Session `yaml:"session"`
+	Follow  Follow  `yaml:"follow"`
 	Audit   Audit   `yaml:"audit"`
 	Metrics Metrics `yaml:"metrics"`
 	Log     Log     `yaml:"log"`
@@ -75,6 +76,10 @@ type NASClient struct {
 	// AllowMSCHAPOverUDP permits its logins over UDP from another host than the
 	// service's, where whoever records them can crack them.
 	AllowMSCHAPOverUDP bool `yaml:"allow_mschap_over_udp" default:"false"`
+	// CoA is where the client is asked by UDP to end a session (RFC 5176), port 3799
+	// most likely; it takes the secret. By RadSec it is asked on the connection that it
+	// has opened, and needs none.
+	CoA Remote `yaml:"coa"`
 	// Strengths of MPPE in bits that the client is allowed to agree to, of 128, 56
 	// and 40.
 	Strengths []int `yaml:"strengths" default:"128"`
@@ -145,6 +150,13 @@ type Session struct {
 	Start time.Duration `yaml:"start" default:"2m" min:"10s" max:"1h"`
 }
 
+// Follow has sessions end whose users' accounts are disabled, leave a group, change
+// their password… while they are up.
+type Follow struct {
+	// Interval is how often the directories are asked; 0 is never.
+	Interval time.Duration `yaml:"interval" default:"60s" min:"0s" max:"24h"`
+}
+
 // Audit is the decision log.
 type Audit struct {
 	File File `yaml:"file"` // absent: standard output
@@ -212,8 +224,14 @@ func (r *RadSec) check(at place) {
 	}
 }
 
+func (f *Follow) check(at place) {
+	if f.Interval > 0 && f.Interval < time.Second && !at.broken("interval") {
+		at.bad("interval", "1s or more, or 0s for never", "%v is too often", f.Interval)
+	}
+}
+
 func (c *NASClient) check(at place) {
-	checkSecret(at, c.Secret, len(c.Networks) > 0)
+	checkSecret(at, c.Secret, len(c.Networks) > 0 || c.CoA != "")
 	if len(c.Networks) == 0 && len(c.Certificates) == 0 && !at.broken("networks", "certificates") {
 		at.bad("networks", "networks with a secret, or certificates", "nothing to know the client by")
 	}

@@ -31,6 +31,7 @@ func needRestart(old, now *config.Service) string {
 		{"mfa", old.MFA, now.MFA},
 		{"lockout", old.Lockout, now.Lockout},
 		{"session", old.Session, now.Session},
+		{"follow", old.Follow, now.Follow},
 		{"audit", old.Audit, now.Audit},
 		{"metrics", old.Metrics, now.Metrics},
 		{"log.format", old.Log.Format, now.Log.Format},

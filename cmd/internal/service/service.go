@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"postern/authz"
+	"postern/authz/follow"
 	"postern/authz/mfa"
 	"postern/authz/session"
 	"postern/internal/config"
@@ -58,10 +59,11 @@ type Service struct {
 	audit     *auditFile // nil: elsewhere
 	decider   *authz.Decider
 	server    *radiusd.Server
+	follower  *follow.Follower
 
 	ctx    context.Context // ends with Stop
 	cancel context.CancelFunc
-	wg     sync.WaitGroup // the sweeper; Stop waits
+	wg     sync.WaitGroup // the sweeper and the follower; Stop waits
 	once   sync.Once      // Stop
 	done   chan struct{}  // closed when nothing is left
 	reload sync.Mutex
@@ -119,10 +121,11 @@ func New(cfg *config.Service, opts Options) (_ *Service, err error) {
 		}
 		w = s.audit
 	}
+	audit := authz.NewAudit(w)
 	s.verifier, s.sessions = NewVerifier(cfg, s.store, ring), NewSessions(cfg, s.store)
 	s.decider, err = authz.New(authz.Config{
 		Directory: s.directory, Store: s.store, Shield: NewShield(cfg), MFA: s.verifier, Sessions: s.sessions,
-		Policy: p, Audit: authz.NewAudit(w), Separator: byte(cfg.MFA.Separator), Disclose: disclosure(cfg.Disclose),
+		Policy: p, Audit: audit, Separator: byte(cfg.MFA.Separator), Disclose: disclosure(cfg.Disclose),
 	})
 	if err != nil {
 		return nil, err
@@ -133,6 +136,13 @@ func New(cfg *config.Service, opts Options) (_ *Service, err error) {
 		}
 	}
 	s.server, err = radiusd.New(sc, s.decider, authz.NewBookkeeper(s.sessions, s.log), s.log, opts.Registerer)
+	if err != nil {
+		return nil, err
+	}
+	s.follower, err = follow.New(follow.Config{
+		Sessions: s.sessions, Store: s.store, Realms: s.directory.Followed(), Judge: s.decider, NAS: s.server.Dynamic(), Audit: audit,
+		Interval: cfg.Follow.Interval, Log: s.log, Metrics: opts.Registerer,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -180,7 +190,8 @@ func (s *Service) Start() error {
 	if err := s.server.Start(); err != nil {
 		return err
 	}
-	s.wg.Go(s.sweep) // Stop waits
+	s.wg.Go(s.sweep)                          // Stop waits
+	s.wg.Go(func() { s.follower.Run(s.ctx) }) // Stop waits
 	return nil
 }
 
@@ -210,6 +221,9 @@ func (s *Service) sweep() {
 
 // Handler answers RADIUS requests of nodes in this process.
 func (s *Service) Handler() radius.Handler { return s.server }
+
+// Dynamic ends and changes sessions. Nodes in this process are attached to it.
+func (s *Service) Dynamic() *radiusd.Dynamic { return s.server.Dynamic() }
 
 // Store is the service's store, for who shares the process.
 func (s *Service) Store() store.Store { return s.store }
@@ -278,6 +292,7 @@ func (s *Service) Reload(cfg *config.Service) error {
 		before, _ := s.decider.Policy()
 		if err = s.decider.SetPolicy(p); err == nil && before.Version() != p.Version() {
 			s.log.Info("policy in force", "file", string(cfg.Policy), "version", p.Version(), "before", before.Version())
+			s.follower.PolicyChanged()
 		}
 	}
 	errs = append(errs, err, s.directory.Reload())
