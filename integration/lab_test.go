@@ -29,8 +29,8 @@ const (
 	radius  = "127.0.0.1:1812"
 )
 
-// binary is postern, built once by TestMain.
-var binary string
+// binaries is where TestMain builds our programs, binary is the one named postern.
+var binaries, binary string
 
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
@@ -40,9 +40,9 @@ func TestMain(m *testing.M) {
 			return 1
 		}
 		defer os.RemoveAll(dir)
-		binary = filepath.Join(dir, "postern")
-		if out, err := exec.Command("go", "build", "-o", binary, "postern/cmd/postern").CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "build postern: %v\n%s", err, out)
+		binaries, binary = dir, filepath.Join(dir, "postern")
+		if out, err := exec.Command("go", "build", "-o", dir, "postern/cmd/...").CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "build our programs: %v\n%s", err, out)
 			return 1
 		}
 		return m.Run()
