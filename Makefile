@@ -40,7 +40,8 @@ test:
 
 versions:
 	@go version; gcc --version | head -1; redis-server --version; tshark --version 2>/dev/null | head -1; \
-	radclient -v 2>&1 | head -1; iperf3 --version | head -1; ip -V; uname -sr
+	radclient -v 2>&1 | head -1; iperf3 --version | head -1; ip -V; uname -sr; \
+	samba --version; slapd -VV 2>&1 | head -1; freeradius -v | head -1
 
 # The race detector slows arithmetic forty times, and these packages share nothing
 # between goroutines.
