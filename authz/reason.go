@@ -70,3 +70,12 @@ func (r Reason) String() string {
 	}
 	return reasonNames[ReasonUnknown]
 }
+
+// Reasons lists every value, for whoever registers a metric by them.
+func Reasons() []Reason {
+	all := make([]Reason, len(reasonNames))
+	for i := range all {
+		all[i] = Reason(i)
+	}
+	return all
+}

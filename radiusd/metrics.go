@@ -47,7 +47,6 @@ func kindOf(c radius.Code) kind {
 
 const (
 	numTransports = int(radius.RadSec) + 1
-	numReasons    = int(authz.InternalError) + 1
 	numVerdicts   = int(authz.Silent) + 1
 )
 
@@ -59,7 +58,7 @@ type metrics struct {
 	faults     [numTransports][]prometheus.Counter // by radius.Fault
 	repeated   [numTransports]prometheus.Counter
 	logins     [len(proofNames)][numVerdicts]prometheus.Counter
-	reasons    [numReasons]prometheus.Counter
+	reasons    []prometheus.Counter // by authz.Reason
 	accounting [authz.AcctOff + 1]prometheus.Counter
 	asked      *prometheus.CounterVec
 	seconds    [len(kindNames)]prometheus.Observer
@@ -133,8 +132,8 @@ func newMetrics(r prometheus.Registerer, s *Server) (*metrics, error) {
 			m.logins[p][v] = logins.WithLabelValues(proof(p).String(), authz.Verdict(v).String())
 		}
 	}
-	for i := range m.reasons {
-		m.reasons[i] = reasons.WithLabelValues(authz.Reason(i).String())
+	for _, r := range authz.Reasons() {
+		m.reasons = append(m.reasons, reasons.WithLabelValues(r.String()))
 	}
 	for i := range m.accounting {
 		m.accounting[i] = accounting.WithLabelValues(authz.AcctStatus(i).String())

@@ -368,7 +368,7 @@ func TestMetricsFromTheStart(t *testing.T) {
 		}
 	}
 	for name, series := range map[string]int{
-		"requests_total": numTransports * len(kindNames), "repeated_total": numTransports, "decisions_total": numReasons,
+		"requests_total": numTransports * len(kindNames), "repeated_total": numTransports, "decisions_total": len(authz.Reasons()),
 		"logins_total": len(proofNames) * numVerdicts, "accounting_total": 6, "radsec_handshakes_total": len(handshakeNames),
 		"request_seconds": len(kindNames), "radsec_connections": 1, "queued": 2,
 		"dropped_total": numTransports * (len(dropNames) + len(radius.Faults()) - 1), // "unknown" is both
