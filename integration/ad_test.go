@@ -279,6 +279,15 @@ func TestActiveDirectory(t *testing.T) {
 		t.Logf("%s", out)
 	})
 
+	t.Run("user show", func(t *testing.T) {
+		out := d.tool(t, "", "user", "show", `LAB\ALICE`)
+		for _, want := range []string{"alice@lab.example", "S-1-5-21-", "active", "PASSWORD EXPIRES", "in 4", "vpn-users", "vpn-leaf"} {
+			if !strings.Contains(out, want) {
+				t.Errorf("no %q in\n%s", want, out)
+			}
+		}
+	})
+
 	t.Run("names", func(t *testing.T) {
 		sids := map[string]bool{}
 		for _, form := range []string{"alice+%s", "ALICE+%s", `LAB\alice+%s`, "alice@lab.example+%s", "alice+%s@lab.example", `lab\ALICE+%s`} {

@@ -13,8 +13,8 @@ import (
 )
 
 func userCommand(c *cli) *cobra.Command {
-	g := group("user", "Accounts of the users file",
-		userAdd(c), userPasswd(c), userSet(c), userDel(c), userList(c))
+	g := group("user", "Accounts: those of the users file, and what directories know",
+		userAdd(c), userPasswd(c), userSet(c), userDel(c), userList(c), userShow(c))
 	g.PersistentFlags().StringVar(&c.realm, "realm", "", "the `REALM` whose users file it is, where several have one")
 	return g
 }
