@@ -85,6 +85,9 @@ type LDAPRealm struct {
 	MemberAttribute string `yaml:"member_attribute"`
 	// Filter that accounts must match besides: (objectClass=posixAccount).
 	Filter string `yaml:"filter"`
+	// LockTime is how long pwdAccountLockedTime counts; 0: until somebody takes it away.
+	// OpenLDAP does so when the account binds next, which it may never do.
+	LockTime time.Duration `yaml:"lock_time" default:"0s" min:"0s" max:"720h"`
 	// Nesting is how deep groups in groups are followed.
 	Nesting int `yaml:"nesting" default:"8" min:"0" max:"32"`
 }
