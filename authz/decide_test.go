@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -91,12 +92,12 @@ type flaky struct {
 	proof              *directory.Proof // given to everybody
 	state              map[string]directory.State
 	rename             map[string]string
-	asked              int
+	asked              atomic.Int32
 	change             changes
 }
 
 func (f *flaky) Find(ctx context.Context, n directory.Name) (*directory.Account, error) {
-	f.asked++
+	f.asked.Add(1)
 	if f.findErr != nil {
 		return nil, f.findErr
 	}
@@ -113,7 +114,7 @@ func (f *flaky) Find(ctx context.Context, n directory.Name) (*directory.Account,
 }
 
 func (f *flaky) VerifyMSCHAPv2(ctx context.Context, n directory.Name, a *directory.Account, r *directory.MSCHAPv2) (directory.Proof, error) {
-	f.asked++
+	f.asked.Add(1)
 	if f.verifyErr != nil {
 		return directory.Proof{}, f.verifyErr
 	}
@@ -300,9 +301,9 @@ func TestReasons(t *testing.T) {
 			for range 5 {
 				w.login(t, WrongPassword, w.request("alice", "guess"))
 			}
-			asked := w.dir.asked
+			asked := w.dir.asked.Load()
 			res := w.decide(w.request("ALICE+"+w.code(t, "alice", 0), password("alice")))
-			if w.dir.asked != asked {
+			if w.dir.asked.Load() != asked {
 				t.Error("the directory was asked")
 			}
 			return res
