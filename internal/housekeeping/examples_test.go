@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/goccy/go-yaml"
+
+	"postern/policy"
 )
 
 // example is a fenced block of a Markdown page.
@@ -50,6 +52,10 @@ func wrong(e example) error {
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("bash -n: %w: %s", err, out)
 		}
+	case "yaml policy": // its tests are run, too
+		if _, err := policy.Load("policy.yaml", []byte(e.text), policy.Tested()); err != nil {
+			return err
+		}
 	case "yaml":
 		for d := yaml.NewDecoder(strings.NewReader(e.text)); ; {
 			var v any
@@ -79,11 +85,13 @@ func TestDocumentedExamplesParse(t *testing.T) {
 }
 
 func TestExamplesCanFail(t *testing.T) {
-	got := examples("page", "text\n```sh\nfor x in; done\n```\n\n```yaml\na: [1\n```\n```sh\nmake test\n```\n")
-	if len(got) != 3 {
-		t.Fatalf("%d examples, want 3: %+v", len(got), got)
+	const test = "version: 1\nrules: [{id: all, then: deny}]\ntests: [{name: x, expect: {verdict: "
+	got := examples("page", "text\n```sh\nfor x in; done\n```\n\n```yaml\na: [1\n```\n```sh\nmake test\n```\n"+
+		"```yaml policy\nversion: 2\n```\n```yaml policy\n"+test+"permit}}]\n```\n```yaml policy\n"+test+"deny}}]\n```\n")
+	if len(got) != 6 {
+		t.Fatalf("%d examples, want 6: %+v", len(got), got)
 	}
-	for i, ok := range []bool{false, false, true} {
+	for i, ok := range []bool{false, false, true, false, false, true} {
 		if err := wrong(got[i]); (err == nil) != ok {
 			t.Errorf("%s: %v", got[i].where, err)
 		}
