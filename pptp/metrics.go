@@ -46,7 +46,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}, []string{"kind"}),
 		logins: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "postern_node_logins_total",
-			Help: "Logins asked of a service, by outcome: accepted, refused, retry, unanswered, unusable.",
+			Help: "Logins asked of a service, by outcome: accepted, refused, unanswered, unusable.",
 		}, []string{"outcome"}),
 		setup: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "postern_session_setup_seconds",
