@@ -4,8 +4,8 @@
 // of a domain controller are below 1024, and what integration/apt.sh installs.
 //
 // Provisioning a domain takes half a minute, so it is done once and kept under the
-// user's cache directory (or POSTERN_TEST_CACHE); each controller runs on a copy and
-// is up within a second. Two controllers of one test are copies of one domain that do
+// user's cache directory (or POSTERN_TEST_CACHE); each controller runs on a copy next
+// to it, is up within a second, and dies with the test binary. Two controllers of one test are copies of one domain that do
 // not replicate: what is changed in one stays there.
 //
 // Traps it avoids: Samba's own certificate has no subjectAltName, which Go refuses;

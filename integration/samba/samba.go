@@ -2,6 +2,7 @@ package samba
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -81,10 +82,6 @@ type DC struct {
 func Start(t testing.TB, o Options) *DC {
 	t.Helper()
 	need(t)
-	golden, err := provisioned()
-	if err != nil {
-		t.Fatalf("provision a domain: %v", err)
-	}
 	if o.Name == "" {
 		o.Name = "dc1"
 	}
@@ -94,23 +91,16 @@ func Start(t testing.TB, o Options) *DC {
 		BindUser: bindUser + "@" + Domain, BindPassword: bindPassword,
 		AdminUser: "Administrator@" + Domain, AdminPassword: adminPassword,
 	}
-	// Not t.TempDir: its name may be longer than a socket's can be.
-	dir, err := os.MkdirTemp("", "postern-dc-")
-	if err != nil {
-		t.Fatal(err)
-	}
 	t.Cleanup(func() {
 		d.Kill()
 		if t.Failed() {
 			t.Logf("Samba at %v printed at last:\n%s", d.Addr, d.last(40))
 		}
-		if d.lock != nil {
-			_ = d.lock.Close()
+		if err := d.release(); err != nil {
+			t.Errorf("remove the domain controller's tree: %v", err)
 		}
-		_ = os.RemoveAll(dir)
 	})
-	d.dir = filepath.Join(dir, "dc")
-	if err := d.prepare(golden); err != nil {
+	if err := d.prepare(); err != nil {
 		t.Fatalf("prepare a domain controller: %v", err)
 	}
 	if err := d.boot(); err != nil {
@@ -147,17 +137,16 @@ func Version(t testing.TB) string {
 }
 
 // prepare makes the controller's tree.
-func (d *DC) prepare(golden string) error {
-	if err := d.takeAddress(filepath.Dir(golden)); err != nil {
+func (d *DC) prepare() error {
+	cache, err := cacheDir()
+	if err != nil {
 		return err
 	}
-	if out, err := exec.Command("cp", "-a", "--reflink=auto", golden, d.dir).CombinedOutput(); err != nil {
-		return fmt.Errorf("copy %s: %w: %s", golden, err, out)
+	if err := d.takeAddress(cache); err != nil {
+		return err
 	}
-	for _, gone := range []string{"log", "lock"} {
-		if err := os.RemoveAll(filepath.Join(d.dir, gone)); err != nil {
-			return err
-		}
+	if err := copyDomain(cache, d.dir); err != nil {
+		return err
 	}
 	d.CAFile = filepath.Join(d.dir, "tls", "ca.pem")
 	d.Krb5Conf, d.Keytab = filepath.Join(d.dir, "krb5.conf"), filepath.Join(d.dir, bindUser+".keytab")
@@ -172,21 +161,47 @@ func (d *DC) prepare(golden string) error {
 }
 
 // takeAddress finds a loopback address that no other controller has, of this process
-// or another: each has its lock in dir.
-func (d *DC) takeAddress(dir string) error {
+// or another, and the directory that goes with it: who holds the lock has both. What a
+// test that was killed has left there goes away.
+func (d *DC) takeAddress(cache string) error {
 	for i := 1; i < 250; i++ {
-		f, err := os.OpenFile(filepath.Join(dir, fmt.Sprintf("samba-%d.lock", i)), os.O_CREATE|os.O_RDWR, 0o600)
+		f, err := os.OpenFile(filepath.Join(cache, fmt.Sprintf("samba-%d.lock", i)), os.O_CREATE|os.O_RDWR, 0o600)
 		if err != nil {
 			return err
 		}
-		if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		d.Addr = netip.AddrFrom4([4]byte{127, 77, 0, byte(i)})
+		if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil || !d.free() {
 			_ = f.Close()
 			continue
 		}
-		d.lock, d.Addr = f, netip.AddrFrom4([4]byte{127, 77, 0, byte(i)})
-		return nil
+		d.lock, d.dir = f, filepath.Join(cache, fmt.Sprintf("dc-%d", i))
+		return os.RemoveAll(d.dir)
 	}
 	return fmt.Errorf("no free address in 127.77.0.0/24")
+}
+
+// free says whether nobody listens on the address: somebody with another cache, or a
+// controller about to die.
+func (d *DC) free() bool {
+	for _, port := range []string{"88", "135", "389", "636"} {
+		var l net.Listener
+		var err error
+		d.in(func() { l, err = net.Listen("tcp", net.JoinHostPort(d.Addr.String(), port)) })
+		if err != nil {
+			return false
+		}
+		_ = l.Close()
+	}
+	return true
+}
+
+// release gives address and directory back.
+func (d *DC) release() error {
+	if d.lock == nil {
+		return nil
+	}
+	err := os.RemoveAll(d.dir)
+	return errors.Join(err, d.lock.Close())
 }
 
 // boot starts Samba and waits until it answers.
@@ -215,36 +230,7 @@ func (d *DC) boot() error {
 	d.mu.Lock()
 	d.cmd, d.end = cmd, end
 	d.mu.Unlock()
-	late := time.Now().Add(60 * time.Second)
-	for _, port := range []string{"88", "135", "389", "636"} {
-		for {
-			var c net.Conn
-			var err error
-			d.in(func() { c, err = net.DialTimeout("tcp", net.JoinHostPort(d.Addr.String(), port), time.Second) })
-			if err == nil {
-				_ = c.Close()
-				break
-			}
-			select {
-			case <-end:
-				return fmt.Errorf("it has ended: %v", cmd.ProcessState)
-			case <-time.After(20 * time.Millisecond):
-			}
-			if time.Now().After(late) {
-				return fmt.Errorf("port %s does not answer: %w", port, err)
-			}
-		}
-	}
-	for {
-		c, err := d.dial(bindUser+"@"+Domain, bindPassword)
-		if err == nil {
-			return c.Close()
-		}
-		if time.Now().After(late) {
-			return err
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
+	return d.ready(cmd, end)
 }
 
 // in runs f in the controller's network.
