@@ -7,7 +7,7 @@ packages=(
   redis-server                # the real thing behind internal/store's conformance suite
   freeradius-utils            # radclient: a RADIUS client by other hands
   freeradius                  # an upstream server
-  slapd                       # OpenLDAP
+  slapd ldap-utils            # OpenLDAP
   samba samba-ad-dc samba-dsdb-modules samba-ad-provision # a domain controller
   tshark                      # reads the captures; brings dumpcap
   iperf3 iproute2 iputils-ping nftables procps

@@ -84,6 +84,7 @@ func Start(t testing.TB, o Options) *Server {
 		if err = s.boot(); err == nil {
 			break
 		}
+		s.Kill()
 	}
 	if err != nil {
 		t.Fatalf("start slapd: %v\n%s", err, s.last(40))
@@ -133,10 +134,10 @@ func (s *Server) prepare() error {
 	return nil
 }
 
-//go:embed samba.schema
+//go:embed testdata/samba.schema
 var sambaSchema string
 
-//go:embed freeipa.schema
+//go:embed testdata/freeipa.schema
 var freeipaSchema string
 
 const slapdConf = `include /etc/ldap/schema/core.schema
