@@ -234,6 +234,9 @@ func TestLabLeavesNothing(t *testing.T) {
 			late.Stop()
 			w.Close()
 			said := <-seen
+			if strings.Contains(said, "Every step did what it should.") {
+				c.status = 0 // it was over before the signal came
+			}
 			if status := cmd.ProcessState.ExitCode(); status != c.status || !strings.Contains(said, c.at) {
 				t.Errorf("status %d (%v), want %d\n%s", status, cmd.ProcessState, c.status, said)
 			}
