@@ -80,7 +80,7 @@ func TestFormatIsChecked(t *testing.T) {
 func TestConfigurationIsMissing(t *testing.T) {
 	for _, args := range [][]string{
 		{"-test"}, {"user", "list"}, {"user", "add", "x"}, {"mfa", "list"}, {"lockout", "show", "x"}, {"session", "list"},
-		{"session", "history"}, {"policy", "check"}, {"policy", "test"}, {"keyring", "create"}, {"keyring", "rotate"}, {"keyring", "reseal"},
+		{"session", "history"}, {"session", "end", "x"}, {"policy", "check"}, {"policy", "test"}, {"keyring", "create"}, {"keyring", "rotate"}, {"keyring", "reseal"},
 	} {
 		out, _, err := run("x", append([]string{"--config", "/nonexistent/x.yaml"}, args...)...)
 		if err == nil || !strings.Contains(err.Error(), "/nonexistent/x.yaml: no such file") || out != "" {

@@ -14,7 +14,7 @@ import (
 )
 
 func sessionCommand(c *cli) *cobra.Command {
-	return group("session", "Who is connected, and who was", sessionList(c), sessionHistory(c))
+	return group("session", "Who is connected, and who was", sessionList(c), sessionHistory(c), sessionEnd(c))
 }
 
 func sessionList(c *cli) *cobra.Command {

@@ -158,7 +158,7 @@ func userDel(c *cli) *cobra.Command {
 				if err := u.Delete(name); err != nil {
 					return err
 				}
-				c.hint("Second factors of %s stay until `postern mfa remove --all %s`; running sessions go on.", args[0], args[0])
+				c.hint("Second factors of %s stay until `postern mfa remove --all %s`; running sessions end at the next look for changes (follow.interval).", args[0], args[0])
 				return c.say(map[string]any{"user": name, "done": "deleted"}, "user %s deleted", name)
 			})
 		},

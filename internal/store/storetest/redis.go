@@ -25,8 +25,9 @@ import (
 // survives Kill.
 type Redis struct {
 	Socket string
-	Port   int // with StartCluster, on loopback
+	Port   int // with StartCluster and StartTCP, on loopback
 	dir    string
+	alone  bool // no cluster
 	cmd    *exec.Cmd
 }
 
@@ -34,14 +35,25 @@ type Redis struct {
 // the machine the test is skipped.
 func StartRedis(t testing.TB) *Redis {
 	t.Helper()
-	return start(t, 0)
+	return start(t, 0, true)
+}
+
+// StartTCP starts a server that programs find by its URL.
+func StartTCP(t testing.TB) *Redis {
+	t.Helper()
+	return start(t, freePort(t), true)
+}
+
+// URL is where a server on a port is found.
+func (r *Redis) URL() string {
+	return "redis://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(r.Port))
 }
 
 // StartCluster starts a cluster of one server that has all slots: it refuses
 // what a cluster refuses, scripts over several slots above all.
 func StartCluster(t testing.TB) *Redis {
 	t.Helper()
-	r := start(t, freePort(t))
+	r := start(t, freePort(t), false)
 	c := r.Client()
 	defer c.Close()
 	ctx := context.Background()
@@ -74,7 +86,7 @@ func freePort(t testing.TB) int {
 	}
 }
 
-func start(t testing.TB, port int) *Redis {
+func start(t testing.TB, port int, alone bool) *Redis {
 	t.Helper()
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		t.Skipf("needs redis-server (apt-get install redis-server): %v", err)
@@ -83,7 +95,7 @@ func start(t testing.TB, port int) *Redis {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &Redis{Socket: filepath.Join(dir, "s"), Port: port, dir: dir}
+	r := &Redis{Socket: filepath.Join(dir, "s"), Port: port, dir: dir, alone: alone}
 	t.Cleanup(func() {
 		r.Kill()
 		os.RemoveAll(dir)
@@ -99,7 +111,7 @@ func (r *Redis) Start() error {
 	args := []string{"--port", strconv.Itoa(r.Port), "--bind", "127.0.0.1", "--unixsocket", r.Socket,
 		"--dir", r.dir, "--appendonly", "yes", "--appendfsync", "always", "--save", "",
 		"--loglevel", "warning"}
-	if r.Port != 0 {
+	if !r.alone {
 		args = append(args, "--cluster-enabled", "yes")
 	}
 	r.cmd = exec.Command("redis-server", args...)
@@ -142,7 +154,7 @@ func (r *Redis) Client() *redis.Client {
 func (r *Redis) Config() store.RedisConfig {
 	// Generous: the machine of a test run is busy.
 	c := store.RedisConfig{Addrs: []string{r.Socket}, Timeout: 10 * time.Second}
-	if r.Port != 0 {
+	if !r.alone {
 		c.Addrs, c.Cluster = []string{net.JoinHostPort("127.0.0.1", strconv.Itoa(r.Port))}, true
 	}
 	return c
