@@ -64,8 +64,11 @@ func (n *Node) carryOut(_ context.Context, p *radius.Packet) error {
 		}
 		return nil
 	}
-	if !s.accepted || s.phase == phaseClosing {
+	switch {
+	case !s.accepted || s.phase == phaseClosing:
 		return radius.CauseSessionNotFound
+	case len(o.changes) == 0:
+		return radius.CauseMissingAttribute
 	}
 	for _, do := range o.changes {
 		do(s, now)
@@ -128,10 +131,7 @@ func readOrder(p *radius.Packet, name string) (*order, error) {
 			return nil, err
 		}
 	}
-	switch {
-	case o.session == "":
-		return nil, radius.CauseMissingAttribute
-	case p.Code == radius.CodeCoARequest && len(o.changes) == 0:
+	if o.session == "" {
 		return nil, radius.CauseMissingAttribute
 	}
 	if len(o.text) > maxText || !printable(o.text) {
