@@ -230,7 +230,7 @@ func (w *world) code(t testing.TB, user string, steps int) string {
 func (w *world) request(typed, pass string) *Request {
 	w.acct++
 	r := &Request{
-		Now: w.now, NAS: NAS{ID: "gw1", Addr: netip.MustParseAddr("192.0.2.10"), Type: "Virtual"}, User: typed, Source: home,
+		Now: w.now, NAS: NAS{ID: "gw1", Addr: netip.MustParseAddr("192.0.2.10"), Type: "Virtual", Client: "gateway"}, User: typed, Source: home,
 		SessionID: fmt.Sprint("s", w.acct), Tunnel: "PPTP", Method: MethodMSCHAPv2,
 	}
 	rand.Read(r.MSCHAPv2.Challenge[:])

@@ -22,9 +22,10 @@ type Review struct {
 }
 
 // Followable says whether a session was opened by a login of ours, so that what it was
-// permitted by is known. Others are known from accounting only: their user's name is
-// what the NAS says, and may belong to somebody else's account.
-func Followable(rec *session.Record) bool { return rec.User != "" && rec.Rule != "" }
+// permitted by is known, and whom to ask to end it. Others are known from accounting
+// only: their user's name is what the NAS says, and may belong to somebody else's
+// account. Or a service of before wrote them down, that kept less.
+func Followable(rec *session.Record) bool { return rec.User != "" && rec.Rule != "" && rec.Via != "" }
 
 // Reevaluate looks again at a running session that is Followable, with its user's
 // account as it is now: would this login still be permitted? Proofs are not asked for

@@ -97,8 +97,9 @@ func TestReevaluate(t *testing.T) {
 // A session that is known from accounting only is nobody's to judge.
 func TestFollowable(t *testing.T) {
 	for about, rec := range map[string]session.Record{
-		"of another's login": {User: "alice", Decision: "d"},
-		"nobody's":           {Rule: "staff"},
+		"of another's login": {User: "alice", Via: "gateway", Decision: "d"},
+		"nobody's":           {Rule: "staff", Via: "gateway"},
+		"of nobody we know":  {User: "alice", Rule: "staff"},
 	} {
 		if Followable(&rec) {
 			t.Error(about)
