@@ -28,6 +28,7 @@ func began(t *testing.T, st store.Store, r *session.Registry, node, acct, user s
 	if _, err := r.Start(t.Context(), session.Report{Node: node, Acct: acct}); err != nil {
 		t.Fatal(err)
 	}
+	time.Sleep(2 * time.Millisecond) // events of one millisecond have no order
 }
 
 func TestSessions(t *testing.T) {
