@@ -39,9 +39,9 @@ test:
 	@$(MAKE) --no-print-directory integration
 
 versions:
-	@go version; gcc --version | head -1; redis-server --version; tshark --version 2>/dev/null | head -1; \
-	radclient -v 2>&1 | head -1; iperf3 --version | head -1; ip -V; uname -sr; \
-	samba --version; slapd -VV 2>&1 | head -1; freeradius -v | head -1
+	@go version; gcc --version | sed -n 1p; redis-server --version; tshark --version 2>/dev/null | sed -n 1p; \
+	radclient -v 2>&1 | sed -n 1p; iperf3 --version | sed -n 1p; ip -V; uname -sr; \
+	samba --version; slapd -VV 2>&1 | sed -n 1p; freeradius -v | sed -n 1p
 
 # The race detector slows arithmetic forty times, and these packages share nothing
 # between goroutines.
