@@ -167,7 +167,7 @@ func (d *Decider) result(l *login, reason Reason) *Result {
 				res.Message = m
 			}
 		}
-	case Silent:
+	case Silent, Challenge:
 	}
 	return res
 }

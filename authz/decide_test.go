@@ -37,8 +37,8 @@ pools:
 rules:
   - {id: blocked, when: {source: blocked}, then: deny, message: Your network is blocked.}
   - {id: banned, when: {group: Banned}, then: deny}
-  - {id: plant, when: {group: Plant}, then: {permit: {code: none, pool: tiny}}}
-  - {id: free, when: {group: NoCode}, then: {permit: {code: none, pool: staff, sessions: 2, filter: f1}}}
+  - {id: plant, when: {group: Plant}, then: {permit: {factor: none, pool: tiny}}}
+  - {id: free, when: {group: NoCode}, then: {permit: {factor: none, pool: staff, sessions: 2, filter: f1}}}
   - id: staff
     when: {group: VPN-Users}
     then:
@@ -50,8 +50,8 @@ rules:
         idle_timeout: 30m
         interim: 2m
   - {id: change, when: {group: Changers}, then: {permit: {pool: staff, password_change: true}}}
-  - {id: freechange, when: {group: FreeChangers}, then: {permit: {code: none, pool: staff, password_change: true}}}
-  - {id: nopool, when: {group: Switches}, then: {permit: {code: none}}}
+  - {id: freechange, when: {group: FreeChangers}, then: {permit: {factor: none, pool: staff, password_change: true}}}
+  - {id: nopool, when: {group: Switches}, then: {permit: {factor: none}}}
 `
 
 var (

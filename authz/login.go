@@ -347,7 +347,7 @@ func (d *Decider) applyPolicy(_ context.Context, l *login) (Reason, bool) {
 		}
 		return PolicyNoMatch, true
 	}
-	if l.decision.Obligations.Code == policy.CodeNone || l.factor == FactorCode {
+	if l.decision.Obligations.Factor == policy.FactorNone || l.factor == FactorCode {
 		return Permitted, false
 	}
 	if !l.tokens.Enrolled() {

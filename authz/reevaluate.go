@@ -46,7 +46,7 @@ func (d *Decider) Reevaluate(rec *session.Record, a *directory.Account) Review {
 	r := Review{Reason: Permitted, Rule: decision.RuleID, Policy: decision.Version}
 	switch {
 	case decision.Verdict == policy.Permit:
-		if decision.Obligations.Code != policy.CodeNone && rec.Factor != FactorCode.String() {
+		if decision.Obligations.Factor != policy.FactorNone && rec.Factor != FactorCode.String() {
 			r.Reason = CodeMissing
 		}
 	case decision.Reason == policy.Denied:

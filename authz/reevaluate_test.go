@@ -86,7 +86,7 @@ func TestReevaluate(t *testing.T) {
 	}
 
 	// The policy in force decides, not that of the login.
-	other, err := policy.Load("policy.yaml", []byte("version: 1\nrules: [{id: nobody, when: {group: Nobody}, then: {permit: {code: none}}}]\n"))
+	other, err := policy.Load("policy.yaml", []byte("version: 1\nrules: [{id: nobody, when: {group: Nobody}, then: {permit: {factor: none}}}]\n"))
 	must(t, err)
 	must(t, w.SetPolicy(other))
 	if got := w.Reevaluate(alice, w.account(t, "alice")); got.Reason != PolicyNoMatch || got.Policy != other.Version() {

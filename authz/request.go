@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"postern/authz/directory"
+	"postern/policy"
 )
 
 // Method is how the peer proves its password. The zero value proves nothing
@@ -83,18 +84,25 @@ type Request struct {
 
 	ClientName    string // MS-RAS-Client-Name: a claim
 	ClientVersion string // MS-RAS-Client-Version: a claim
+
+	// What our configuration says of the RADIUS client that asks.
+	Node           bool // one of our nodes: it enforces filters, quarantine and bandwidth
+	CodeInPassword bool // MethodPAP: a password may have a code behind it
+
+	State []byte // of an Access-Challenge that this request answers; nil: none
 }
 
 // Verdict is what becomes of a login. The zero value refuses.
 type Verdict uint8
 
 const (
-	Reject Verdict = iota // answer Access-Reject
-	Accept                // answer Access-Accept with Grant
-	Silent                // answer nothing, so that the NAS asks another service
+	Reject    Verdict = iota // answer Access-Reject
+	Accept                   // answer Access-Accept with Grant
+	Silent                   // answer nothing, so that the NAS asks another service
+	Challenge                // answer Access-Challenge with State; Message is the prompt
 )
 
-var verdictNames = [...]string{Reject: "reject", Accept: "accept", Silent: "silent"}
+var verdictNames = [...]string{Reject: "reject", Accept: "accept", Silent: "silent", Challenge: "challenge"}
 
 // String returns the verdict as audit lines spell it.
 func (v Verdict) String() string {
@@ -111,11 +119,21 @@ type Grant struct {
 	DNS, NBNS       []netip.Addr
 	Routes          []netip.Prefix // Framed-Route
 	Filter          string         // Filter-Id
+	Rules           []string       // NAS-Filter-Rule, of that filter; none: the NAS has its own
+	Bandwidth       policy.Bandwidth
+	Quarantine      Quarantine
 	SessionTimeout  time.Duration
 	IdleTimeout     time.Duration
 	InterimInterval time.Duration
 	MTU             int    // Framed-MTU
 	Class           []byte // decision ID for accounting
+}
+
+// Quarantine holds a session back from everything but DNS and the portal until the
+// second factor is given there. The zero value is none.
+type Quarantine struct {
+	For time.Duration // until the NAS ends the session
+	URL string        // the portal's page for this session: it proves which one is meant
 }
 
 // Result is the outcome of Decide.
@@ -137,4 +155,9 @@ type Result struct {
 	Message   string
 	// Change lets the peer answer by a new password, in this dialogue and once.
 	Change bool
+
+	State []byte // Verdict == Challenge: what the answer must bring along
+	// Delay is how long the answer is held back, so that a refusal without a question
+	// to the directory takes as long as one with.
+	Delay time.Duration
 }

@@ -84,17 +84,17 @@ rules:
     description: Staff need a one-time code, and may change an expired password with it.
     when: {group: vpn-users}
     then:
-      permit: {code: required, pool: people, interim: 1m, password_change: true}
+      permit: {factor: code, pool: people, interim: 1m, password_change: true}
   - id: admins
     when: {group: vpn-admins}
     then:
-      permit: {code: none, pool: people}
+      permit: {factor: none, pool: people}
 tests:
   - name: staff need a code
     user: alice
     groups: [vpn-users]
     source: 192.0.2.5
-    expect: {verdict: permit, rule: staff, code: required}
+    expect: {verdict: permit, rule: staff, factor: code}
 `
 
 // newDomain makes a network with n domain controllers, a node and a service.

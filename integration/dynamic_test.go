@@ -28,7 +28,7 @@ audit: {file: audit.json}
 
 const plainPolicy = `version: 1
 pools: {people: [10.99.0.10-10.99.0.250]}
-rules: [{id: all, when: {group: staff}, then: {permit: {code: none, pool: people, session_timeout: 8h}}}]
+rules: [{id: all, when: {group: staff}, then: {permit: {factor: none, pool: people, session_timeout: 8h}}}]
 `
 
 // Debian's radclient ends and changes a session of the kernel client on the node's UDP

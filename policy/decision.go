@@ -2,6 +2,7 @@ package policy
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -45,37 +46,93 @@ func (r Reason) String() string {
 	return "unknown"
 }
 
-// Code says whether a one-time code is demanded. The zero value demands one.
-type Code uint8
+// Factor is the second factor that a permit demands. The zero value demands a code.
+type Factor uint8
 
 const (
-	CodeRequired Code = iota
-	CodeNone
+	FactorCode     Factor = iota // a one-time code, or anything stronger
+	FactorWebAuthn               // a key or a passkey, and so the portal
+	FactorNone
 )
 
-var codeNames = [...]string{CodeRequired: "required", CodeNone: "none"}
+var factorNames = [...]string{FactorCode: "code", FactorWebAuthn: "webauthn", FactorNone: "none"}
 
 // String returns the word rules use.
-func (c Code) String() string {
-	if int(c) < len(codeNames) {
-		return codeNames[c]
+func (f Factor) String() string {
+	if int(f) < len(factorNames) {
+		return factorNames[f]
 	}
-	return codeNames[CodeRequired]
+	return factorNames[FactorCode]
 }
+
+// Carrier is a way for a second factor to reach us. Inline and Password bring a code
+// along with the login. The others are for a login without one, and are tried in the
+// order in which the rule names them; when none can be used, the login is refused.
+type Carrier uint8
+
+const (
+	CarrierUnknown Carrier = iota
+	Inline                 // a code behind the user name
+	Password               // a code behind the password; PAP only
+	Remembered             // a factor given before, from the same place
+	Retry                  // MS-CHAP-V2's R=1: the client asks its user again, once
+	Challenge              // Access-Challenge; PAP only
+	Quarantine             // a session that reaches the portal only, until the factor is given there
+)
+
+var carrierNames = [...]string{
+	CarrierUnknown: "unknown", Inline: "inline", Password: "password", Remembered: "remembered", Retry: "retry",
+	Challenge: "challenge", Quarantine: "quarantine",
+}
+
+// String returns the word rules use.
+func (c Carrier) String() string {
+	if int(c) < len(carrierNames) {
+		return carrierNames[c]
+	}
+	return carrierNames[CarrierUnknown]
+}
+
+// Remember says how long a factor is remembered and what it is bound to besides the
+// user. The zero value remembers nothing.
+type Remember struct {
+	For    time.Duration // from when it was given; 0: not at all
+	Idle   time.Duration // since it was last used; 0: without limit
+	Prefix int           // bits of the source's IPv4 address that must be the same; 0: all 32
+	Device bool          // the client's name for itself must be the same, where it gives one
+}
+
+// Bandwidth of a session in bits a second; 0: without limit.
+type Bandwidth struct{ Up, Down uint64 } // from, and to the client
 
 // Obligations are what a permit comes with; zero values mean "not set". Slices
 // belong to the policy and must not be written to.
 type Obligations struct {
-	Code           Code
-	Pool           string
-	DNS, NBNS      []netip.Addr
-	Routes         []netip.Prefix
-	Filter         string
+	Factor     Factor
+	Carriers   []Carrier // none named: Inline alone
+	Remember   Remember
+	Quarantine time.Duration // how long a quarantined session waits for the factor; 0: the service's default
+
+	Pool      string
+	DNS, NBNS []netip.Addr
+	Routes    []netip.Prefix
+	Filter    string   // Filter-Id
+	Rules     []string // of that filter, as NAS-Filter-Rule has them (RFC 4849); none: the NAS has its own
+	Bandwidth Bandwidth
+
 	SessionTimeout time.Duration
 	IdleTimeout    time.Duration
 	Interim        time.Duration
 	Sessions       int  // at once; 0 is without limit
 	PasswordChange bool // an expired password may be changed in the login dialogue
+}
+
+// Carries says whether a factor may come by c.
+func (o *Obligations) Carries(c Carrier) bool {
+	if len(o.Carriers) == 0 {
+		return c == Inline
+	}
+	return slices.Contains(o.Carriers, c)
 }
 
 // Decision is the outcome of Evaluate. The zero Decision refuses.

@@ -15,12 +15,12 @@
 //	    description: Staff on our own networks need no code.
 //	    when: {group: VPN-Users, source: offices}
 //	    then:
-//	      permit: {code: none, pool: staff, dns: [10.20.0.53], session_timeout: 10h}
+//	      permit: {factor: none, pool: staff, dns: [10.20.0.53], session_timeout: 10h}
 //	  - id: elsewhere
 //	    when: {group: VPN-Users}
 //	    unless: {group: [Contractors, Interns]}
 //	    then:
-//	      permit: {pool: staff, session_timeout: 4h, sessions: 1}   # code: required
+//	      permit: {pool: staff, session_timeout: 4h, sessions: 1}   # factor: code
 //	  - id: others
 //	    then: deny
 //	    message: Ask the service desk for remote access.
@@ -29,7 +29,7 @@
 //	    user: alice
 //	    groups: [VPN-Users]
 //	    source: 192.0.2.5
-//	    expect: {verdict: permit, rule: elsewhere, code: required}
+//	    expect: {verdict: permit, rule: elsewhere, factor: code}
 //
 // All conditions of `when` must hold; several values of one condition are
 // alternatives. `unless` excuses a login when all of its conditions hold. A

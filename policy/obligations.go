@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,7 +20,7 @@ type obligation struct {
 }
 
 var obligations = []obligation{
-	{"code", readCode, func(o *Obligations) string { return o.Code.String() }},
+	{"factor", readFactor, func(o *Obligations) string { return o.Factor.String() }},
 	{"pool", readPoolName, func(o *Obligations) string { return o.Pool }},
 	{"dns", readServers("DNS", 2, func(o *Obligations) *[]netip.Addr { return &o.DNS }), func(o *Obligations) string { return fmt.Sprint(o.DNS) }},
 	{"nbns", readServers("NBNS", 2, func(o *Obligations) *[]netip.Addr { return &o.NBNS }), func(o *Obligations) string { return fmt.Sprint(o.NBNS) }},
@@ -57,18 +58,18 @@ func (r *reader) readObligations(n ast.Node) (o Obligations) {
 	return o
 }
 
-func readCode(r *reader, n ast.Node, o *Obligations) {
-	const expected = "one of: required, none"
+func readFactor(r *reader, n ast.Node, o *Obligations) {
+	const expected = "one of: code, webauthn, none"
 	s, ok := r.text(n, expected)
-	switch {
-	case !ok:
-	case s == CodeRequired.String():
-		o.Code = CodeRequired
-	case s == CodeNone.String():
-		o.Code = CodeNone
-	default:
-		r.fail(position(n), expected, "unknown code rule %q%s", s, didYouMean(s, codeNames[:]))
+	if !ok {
+		return
 	}
+	i := slices.Index(factorNames[:], s)
+	if i < 0 {
+		r.fail(position(n), expected, "unknown factor %q%s", s, didYouMean(s, factorNames[:]))
+		return
+	}
+	o.Factor = Factor(i)
 }
 
 func readPoolName(r *reader, n ast.Node, o *Obligations) {

@@ -27,7 +27,7 @@ rules:
   - id: plant-floor
     when: {user: [scanner1, scanner2], nas: [gw-plant, 10.1.0.0/16], tunnel: PPTP}
     then:
-      permit: {code: none, pool: plant, filter: plant, sessions: 1}
+      permit: {factor: none, pool: plant, filter: plant, sessions: 1}
   - id: partner
     when: {realm: partner.example}
     unless: {group: Trusted, source: offices}
@@ -36,7 +36,7 @@ rules:
     when: {group: VPN-Users, source: offices}
     then:
       permit:
-        code: none
+        factor: none
         pool: staff
         dns: [10.20.0.53, 10.20.0.54]
         nbns: 10.20.0.55
@@ -58,7 +58,7 @@ tests:
     user: alice
     groups: [VPN-Users]
     source: 192.88.99.5
-    expect: {verdict: permit, rule: elsewhere, code: required, session_timeout: 240m}
+    expect: {verdict: permit, rule: elsewhere, factor: code, session_timeout: 240m}
   - name: strangers are refused
     user: mallory
     tunnel: PPTP
@@ -118,14 +118,14 @@ func TestObligations(t *testing.T) {
 	d := p.Evaluate(time.Now(), &Facts{Groups: []string{"VPN-Users"}, Source: addr("203.0.113.1")})
 	o := d.Obligations
 	switch {
-	case o.Code != CodeNone, o.Pool != "staff", len(o.DNS) != 2 || o.DNS[1] != addr("10.20.0.54"),
+	case o.Factor != FactorNone, o.Pool != "staff", len(o.DNS) != 2 || o.DNS[1] != addr("10.20.0.54"),
 		len(o.NBNS) != 1, len(o.Routes) != 2 || o.Routes[1] != netip.MustParsePrefix("172.16.0.1/32"),
 		o.Filter != "staff", o.SessionTimeout != 10*time.Hour, o.IdleTimeout != 30*time.Minute,
 		o.Interim != 5*time.Minute, o.Sessions != 2, !o.PasswordChange:
 		t.Errorf("obligations %+v", o)
 	}
 	d = p.Evaluate(time.Now(), &Facts{Source: addr("203.0.113.1")})
-	if d.RuleID != "other-nas" || d.Obligations.Code != CodeRequired || d.Obligations.PasswordChange {
+	if d.RuleID != "other-nas" || d.Obligations.Factor != FactorCode || d.Obligations.PasswordChange {
 		t.Errorf("a permit without obligations: %+v, want a code required and no change of the password", d)
 	}
 	d = p.Evaluate(time.Now(), &Facts{Source: addr("192.0.2.1")})
@@ -170,10 +170,10 @@ func TestLongFactsEqualNothing(t *testing.T) {
 
 func TestZeroValuesRefuse(t *testing.T) {
 	var d Decision
-	if d.Verdict != Deny || d.Reason != NoMatch || d.Obligations.Code != CodeRequired {
+	if d.Verdict != Deny || d.Reason != NoMatch || d.Obligations.Factor != FactorCode {
 		t.Errorf("zero decision %+v", d)
 	}
-	if Verdict(9).String() != "deny" || Code(9).String() != "required" || Reason(9).String() != "unknown" {
+	if Verdict(9).String() != "deny" || Factor(9).String() != "code" || Reason(9).String() != "unknown" {
 		t.Error("values out of range")
 	}
 }

@@ -45,6 +45,9 @@ func (s *Server) login(ctx context.Context, t *ticket) (*radius.Packet, error) {
 			s.log.Warn("logins are left without an answer", "reason", res.Reason.String(), "decision", res.DecisionID)
 		}
 		return nil, dropUndecided
+	case authz.Challenge:
+		s.metrics.login(how, verdict, res.Reason)
+		return challenge(t.packet, res), nil
 	case authz.Reject:
 	}
 	s.metrics.login(how, authz.Reject, res.Reason)
@@ -58,6 +61,9 @@ func (s *Server) request(t *ticket) (*authz.Request, proof) {
 	r := &authz.Request{
 		Now: t.taken, NAS: nas(t), User: rfc2865.UserName_GetString(p), Source: source(p),
 		SessionID: text(rfc2866.AcctSessionID_GetString(p)), Tunnel: tunnel(p), AllowPAP: t.client.AllowPAP,
+	}
+	if state, err := rfc2865.State_Lookup(p); err == nil {
+		r.State = state
 	}
 	name, version := radius.GetRASClient(p)
 	r.ClientName, r.ClientVersion = text(name), text(version)

@@ -118,6 +118,18 @@ func reject(request *radius.Packet, res *authz.Result) *radius.Packet {
 	return p
 }
 
+// challenge makes an Access-Challenge: what the user is to be asked for, and the State
+// that the answer to it must carry (RFC 2865 §4.4).
+func challenge(request *radius.Packet, res *authz.Result) *radius.Packet {
+	p := radius.NewReply(request, radius.CodeAccessChallenge)
+	// These cannot fail: State is ours, the text is cut to what fits.
+	_ = rfc2865.State_Add(p, res.State)
+	if res.Message != "" {
+		_ = rfc2865.ReplyMessage_AddString(p, cut(res.Message, maxText))
+	}
+	return p
+}
+
 // chapIdent is the identifier of the CHAP packet in the request, if one is there.
 func chapIdent(request *radius.Packet) (byte, bool) {
 	if _, r, ok := radius.GetMSCHAP2Response(request); ok {

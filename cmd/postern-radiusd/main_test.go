@@ -83,7 +83,7 @@ func TestConfigurationIsChecked(t *testing.T) {
 			s.Edit(t, "radiusd.yaml", "level: debug", "level: loud")
 		}, []string{`SITE/radiusd.yaml:8:19: unknown key "netwroks", did you mean "networks"?`, "SITE/radiusd.yaml:15:14: ", "^"}},
 		"all it points to, at once": {func() {
-			s.Edit(t, "policy.yaml", "code: none", "code: nne")
+			s.Edit(t, "policy.yaml", "factor: none", "factor: nne")
 			s.Write(t, "users", good+"eve group\n")
 			s.Edit(t, "radiusd.yaml", "secret_file: secret", "secret_file: gone")
 			if err := os.Remove(filepath.Join(s.Dir, "tls", "service1.pem")); err != nil {
@@ -91,7 +91,7 @@ func TestConfigurationIsChecked(t *testing.T) {
 			}
 		}, []string{"SITE/policy.yaml:8:22: ", "SITE/users:4:5: ", "client local: read secret", "service1.pem: no such file"}},
 		"a policy whose tests fail": {func() {
-			s.Edit(t, "policy.yaml", "code: required", "code: none")
+			s.Edit(t, "policy.yaml", "factor: code", "factor: none")
 		}, []string{"SITE/policy.yaml:18:5: test \"staff need a code\" fails"}},
 		"a pool where this host is": {func() {
 			s.Edit(t, "policy.yaml", "203.0.113.10-203.0.113.99", own.String())
@@ -155,7 +155,7 @@ func TestLoginReloadAndEnd(t *testing.T) {
 	cmdtest.Expect(t, udp, "alice", cmdtest.Password, "s3", radius.CodeAccessReject) // no code
 
 	t.Log("a new policy")
-	s.Edit(t, "policy.yaml", "then:\n      permit: {code: none, pool: staff}", "then: deny")
+	s.Edit(t, "policy.yaml", "then:\n      permit: {factor: none, pool: staff}", "then: deny")
 	reload(t, p, reloaded, 1)
 	cmdtest.Expect(t, udp, "plant", cmdtest.Password, "s4", radius.CodeAccessReject)
 

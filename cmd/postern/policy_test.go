@@ -29,10 +29,10 @@ func TestPolicyCheck(t *testing.T) {
 		t.Errorf("%s %v", out, err)
 	}
 
-	s.write(t, "broken.yaml", strings.NewReplacer("code: none", "code: nne", "then:\n      permit: {pool: staff,", "then:\n      permit: {pool: stuff,").Replace(cmdtest.PolicyText))
+	s.write(t, "broken.yaml", strings.NewReplacer("factor: none", "factor: nne", "then:\n      permit: {pool: staff,", "then:\n      permit: {pool: stuff,").Replace(cmdtest.PolicyText))
 	broken := s.path("broken.yaml")
 	for _, args := range [][]string{{"policy", "check", broken}, {"policy", "test", broken}} {
-		s.fails(t, "", broken+":8:22: ", args...)
+		s.fails(t, "", broken+":8:24: ", args...)
 		s.fails(t, "", broken+":12:22: ", args...)
 	}
 	out, _, err = s.run("", "-o", "json", "policy", "check", broken)
@@ -44,7 +44,7 @@ func TestPolicyCheck(t *testing.T) {
 	if jerr := json.Unmarshal([]byte(out), &wrong); jerr != nil || err == nil || err.Error() != "2 mistakes" {
 		t.Fatalf("%v %v\n%s", err, jerr, out)
 	}
-	if wrong.OK || wrong.File != broken || len(wrong.Mistakes) != 2 || wrong.Mistakes[0].Line != 8 || wrong.Mistakes[0].Column != 22 ||
+	if wrong.OK || wrong.File != broken || len(wrong.Mistakes) != 2 || wrong.Mistakes[0].Line != 8 || wrong.Mistakes[0].Column != 24 ||
 		wrong.Mistakes[0].File != broken || wrong.Mistakes[0].Message == "" || wrong.Mistakes[0].Expected == "" {
 		t.Errorf("%+v", wrong)
 	}

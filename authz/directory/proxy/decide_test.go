@@ -29,7 +29,7 @@ pools:
   staff: [10.20.0.0/24]
 rules:
   - {id: strangers, when: {source: 203.0.113.0/24}, then: deny}
-  - {id: plant, when: {group: plant}, then: {permit: {code: none, pool: staff}}}
+  - {id: plant, when: {group: plant}, then: {permit: {factor: none, pool: staff}}}
   - {id: staff, when: {group: vpn-users}, then: {permit: {pool: staff, session_timeout: 8h}}}
 `
 

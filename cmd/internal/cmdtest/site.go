@@ -40,7 +40,7 @@ rules:
   - id: plant
     when: {group: Plant-Devices}
     then:
-      permit: {code: none, pool: staff}
+      permit: {factor: none, pool: staff}
   - id: staff
     when: {group: VPN-Users}
     then:
@@ -50,7 +50,7 @@ tests:
     user: alice
     groups: [VPN-Users]
     source: 192.0.2.5
-    expect: {verdict: permit, rule: staff, code: required}
+    expect: {verdict: permit, rule: staff, factor: code}
 `
 
 // NewSite makes a Site. With the program postern among Main's it has a key ring and

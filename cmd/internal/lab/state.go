@@ -303,13 +303,13 @@ rules:
     description: Scanners cannot type a code.
     when: {group: {{.Machines}}}
     then:
-      permit: {code: none, pool: lab, dns: [{{.Host}}], interim: 1m}
+      permit: {factor: none, pool: lab, dns: [{{.Host}}], interim: 1m}
 
   - id: people
     description: People need a one-time code.
     when: {group: {{.People}}}
     then:
-      permit: {code: required, pool: lab, dns: [{{.Host}}], session_timeout: 8h, idle_timeout: 1h, interim: 1m}
+      permit: {factor: code, pool: lab, dns: [{{.Host}}], session_timeout: 8h, idle_timeout: 1h, interim: 1m}
 
 tests:
   - name: nobody from a refused network
@@ -321,12 +321,12 @@ tests:
     user: alice
     groups: [{{.People}}]
     source: 127.0.0.2
-    expect: {verdict: permit, rule: people, code: required, pool: lab}
+    expect: {verdict: permit, rule: people, factor: code, pool: lab}
   - name: machines need none
     user: scanner
     groups: [{{.Machines}}]
     source: 127.0.0.2
-    expect: {verdict: permit, rule: machines, code: none}
+    expect: {verdict: permit, rule: machines, factor: none}
   - name: strangers stay out
     user: mallory
     groups: []

@@ -40,7 +40,7 @@ const domainPolicy = `version: 1
 pools: {staff: [203.0.113.10-203.0.113.99]}
 rules:
   - {id: staff, when: {group: vpn-users}, then: {permit: {pool: staff, password_change: true}}}
-  - {id: fixed, when: {user: grace@lab.example}, then: {permit: {pool: staff, code: none}}}
+  - {id: fixed, when: {user: grace@lab.example}, then: {permit: {pool: staff, factor: none}}}
 `
 
 // service is one in this process.
