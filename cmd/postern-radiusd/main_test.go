@@ -89,7 +89,7 @@ func TestConfigurationIsChecked(t *testing.T) {
 			if err := os.Remove(filepath.Join(s.Dir, "tls", "service1.pem")); err != nil {
 				t.Fatal(err)
 			}
-		}, []string{"SITE/policy.yaml:8:22: ", "SITE/users:4:5: ", "client local: read secret", "service1.pem: no such file"}},
+		}, []string{"SITE/policy.yaml:8:24: ", "SITE/users:4:5: ", "client local: read secret", "service1.pem: no such file"}},
 		"a policy whose tests fail": {func() {
 			s.Edit(t, "policy.yaml", "factor: code", "factor: none")
 		}, []string{"SITE/policy.yaml:18:5: test \"staff need a code\" fails"}},
