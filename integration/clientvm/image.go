@@ -24,13 +24,14 @@ var guestPackages = []string{
 	"pptpd",                     // the peer of this package's own test
 	"ppp-dev", "linux-libc-dev", // to build the plugin against this very pppd
 	"dash", "kmod", "coreutils", "iproute2", "iputils-ping", "iperf3",
+	"iptables", // Share
 }
 
 //go:embed plugin/kpptp.c
 var pluginSource []byte
 
 // layout counts changes to the image that its other inputs do not show.
-const layout = "2"
+const layout = "3"
 
 // Image is a guest's root directory, ready to boot.
 type Image struct {

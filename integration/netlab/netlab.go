@@ -135,3 +135,17 @@ func (ns *Namespace) Tap(t testing.TB, name, bridge string) {
 	ns.Run(t, "ip", "tuntap", "add", name, "mode", "tap")
 	ns.Run(t, "ip", "link", "set", name, "master", bridge, "up")
 }
+
+// Join makes a device in another namespace that is plugged into this one's bridge:
+// a host on the segment.
+func (ns *Namespace) Join(t testing.TB, bridge string, host *Namespace, device, prefix string) {
+	t.Helper()
+	port := "p-" + device
+	ns.Run(t, "ip", "link", "add", port, "type", "veth", "peer", "name", device)
+	ns.Run(t, "ip", "link", "set", port, "master", bridge, "up")
+	var pid int
+	host.Do(func() { pid = unix.Gettid() })
+	ns.Run(t, "ip", "link", "set", device, "netns", fmt.Sprintf("/proc/%d/task/%d/ns/net", os.Getpid(), pid))
+	host.Run(t, "ip", "addr", "add", prefix, "dev", device)
+	host.Run(t, "ip", "link", "set", device, "up")
+}
