@@ -70,6 +70,14 @@ func UserTokens(name string) Key { return user(name, ":tokens") }
 // than any code is valid, given by mfa.
 func UserSteps(name string) Key { return user(name, ":steps") }
 
+// UserKeys is {user:NAME}:keys, JSON of the WebAuthn credentials; life: unlimited,
+// as UserTokens.
+func UserKeys(name string) Key { return user(name, ":keys") }
+
+// UserCeremony is {user:NAME}:ceremony:CHALLENGE, who finished a WebAuthn ceremony;
+// life: longer than the ceremony is open, given by webauthn.
+func UserCeremony(name, challenge string) Key { return user(name, ":ceremony:"+escape(challenge)) }
+
 // UserChange is {user:NAME}:change:DIALOGUE, what became of the leave to change a
 // password in one login dialogue; life: as long as the leave, given by authz.
 func UserChange(name, dialogue string) Key { return user(name, ":change:"+escape(dialogue)) }

@@ -14,6 +14,8 @@ func TestKeys(t *testing.T) {
 		"{user:alice}:good:2001:db8::/64": PairGood("alice", p),
 		"{user:corp%7d%3a%7b}:tokens":     UserTokens("corp}:{"),
 		"{user:alice}:change:d%3a1":       UserChange("Alice", "d:1"),
+		"{user:alice}:keys":               UserKeys("Alice"),
+		"{user:alice}:ceremony:x-_1":      UserCeremony("Alice", "x-_1"),
 		"{src:2001:db8::/64}:fail":        SourceFailures(p),
 		"{node:NAS-1}:live":               NodeLive("NAS-1"),
 		"{nodes}:seen":                    Nodes(),
