@@ -38,6 +38,7 @@ type Service struct {
 	Session Session `yaml:"session"`
 	Follow  Follow  `yaml:"follow"`
 	Audit   Audit   `yaml:"audit"`
+	Portal  Portal  `yaml:"portal"`
 	Metrics Metrics `yaml:"metrics"`
 	Log     Log     `yaml:"log"`
 }
