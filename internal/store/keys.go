@@ -86,6 +86,18 @@ func UserChange(name, dialogue string) Key { return user(name, ":change:"+escape
 // deadline and lapsedFor.
 func UserLive(name string) Key { return user(name, ":live") }
 
+// PortalSession is {portal:HASH}:session, a visit to the portal, sealed; HASH is of the
+// cookie, so that no key opens one. Life: the visit's idle time.
+func PortalSession(hash string) Key { return Key{"portal:" + escape(hash), ":session"} }
+
+// PortalUser is {user:NAME}:portal, zset form → ms: what the portal was sent about a
+// user; life: the window.
+func PortalUser(name string) Key { return user(name, ":portal") }
+
+// PortalSource is {src:PREFIX}:portal, zset form → ms: the same from a source; life:
+// the window.
+func PortalSource(source netip.Prefix) Key { return Key{"src:" + source.String(), ":portal"} }
+
 // SourceFailures is {src:PREFIX}:fail, zset attempt → ms; life: the window.
 func SourceFailures(source netip.Prefix) Key {
 	return Key{"src:" + source.String(), ":fail"}
