@@ -10,24 +10,6 @@ import (
 	"postern/authz/lockout"
 )
 
-// Factor is the second factor a login had. The zero value is none.
-type Factor uint8
-
-const (
-	FactorNone Factor = iota
-	FactorCode        // a one-time code behind the name
-)
-
-var factorNames = [...]string{FactorNone: "none", FactorCode: "code"}
-
-// String returns the factor as audit lines spell it.
-func (f Factor) String() string {
-	if int(f) < len(factorNames) {
-		return factorNames[f]
-	}
-	return factorNames[FactorNone]
-}
-
 // Record is what the audit log says of one decision. It holds no password, hash,
 // response, challenge, code or key, and nothing they could be had from.
 type Record struct {
@@ -44,6 +26,7 @@ type Record struct {
 	Method     Method
 	Change     bool // the password was to be changed
 	Factor     Factor
+	Kind       Factor // of a remembered factor: which it was
 	Verdict    Verdict
 	Reason     Reason
 	Rule       string // of the policy that was asked; "" when none was
@@ -58,12 +41,15 @@ type Record struct {
 	Err error // what the directory or the store itself said
 }
 
-// Audit takes one Record for each decision, before the answer goes out, and one
-// Ended for each session that was ended against its user's will. It is called from
-// many goroutines.
+// Audit takes one Record for each decision and one StepUpRecord for each step-up,
+// before the answer goes out, one Ended for each session that was ended against its
+// user's will, and one Changed for each that its NAS was asked to change. It is called
+// from many goroutines.
 type Audit interface {
 	Decision(*Record)
+	StepUp(*StepUpRecord)
 	SessionEnded(*Ended)
+	SessionChanged(*Changed)
 }
 
 // auditLog writes records as JSON lines.
@@ -101,6 +87,7 @@ func (a auditLog) Decision(r *Record) {
 		slog.String("method", r.Method.String()),
 		slog.Bool("change", r.Change),
 		slog.String("factor", r.Factor.String()),
+		slog.String("remembered", r.Kind.String()),
 		slog.String("rule", r.Rule),
 		slog.String("policy", r.Policy),
 		slog.String("locked", r.Locked.String()),

@@ -77,6 +77,18 @@ var answers = [...]answer{
 	InternalError: {verdict: Silent},
 	// Who gets here has proved all there is to prove.
 	NewPasswordRefused: proved(mschap.ErrorChangingPassword, "New password refused"),
+	Quarantined:        {verdict: Accept},
+	Challenged:         {verdict: Challenge},
+	// The rule's author wants it asked, so that there is nothing to hide.
+	RetryAsked:    proved(failed, "Enter your name with the code behind it"),
+	StateInvalid:  anyone(failed, "Answer to no question"),
+	FactorTooWeak: anyone(failed, "A stronger second factor is needed"),
+	// These are told by the portal, and the first ends sessions.
+	StepUpExpired:  proved(failed, "Second factor not given in time"),
+	NotQuarantined: anyone(failed, denied),
+	SessionGone:    anyone(failed, denied),
+	// This changes sessions.
+	SteppedUp: anyone(failed, denied),
 }
 
 // answerTo returns the row of a reason; one out of range refuses.

@@ -82,8 +82,10 @@ func (w *world) Decision(r *Record) {
 	NewAudit(w.audit).Decision(r)
 }
 
-// SessionEnded writes its line.
-func (w *world) SessionEnded(e *Ended) { NewAudit(w.audit).SessionEnded(e) }
+// The other lines are only written.
+func (w *world) StepUp(r *StepUpRecord)    { NewAudit(w.audit).StepUp(r) }
+func (w *world) SessionEnded(e *Ended)     { NewAudit(w.audit).SessionEnded(e) }
+func (w *world) SessionChanged(c *Changed) { NewAudit(w.audit).SessionChanged(c) }
 
 // flaky is the file directory with answers a file cannot give.
 type flaky struct {
@@ -406,7 +408,11 @@ func TestReasons(t *testing.T) {
 			return w.decide(w.request("mallory", password("mallory")))
 		}},
 	}
-	covered := map[Reason]bool{ReasonUnknown: true, PasswordChanged: true, EndedByOperator: true} // Reevaluate, and operators
+	covered := map[Reason]bool{
+		ReasonUnknown: true, PasswordChanged: true, EndedByOperator: true, // Reevaluate, and operators
+		StepUpExpired: true, NotQuarantined: true, SessionGone: true, SteppedUp: true, // StepUp
+		Quarantined: true, Challenged: true, RetryAsked: true, StateInvalid: true, FactorTooWeak: true,
+	}
 	for _, row := range rows {
 		covered[row.reason] = true
 		t.Run(row.reason.String()+"/"+row.about, func(t *testing.T) {
@@ -739,7 +745,11 @@ type silentAudit struct{}
 
 func (silentAudit) Decision(*Record) {}
 
+func (silentAudit) StepUp(*StepUpRecord) {}
+
 func (silentAudit) SessionEnded(*Ended) {}
+
+func (silentAudit) SessionChanged(*Changed) {}
 
 // TestLockedMeanwhile: a right password does not get in when failures reached the
 // limit while it was on its way: guessing in parallel gains nothing.

@@ -88,7 +88,7 @@ func (d *Decider) checkMethod(_ context.Context, l *login) (Reason, bool) {
 		return MethodRefused, l.changing() && l.req.Change == nil
 	case MethodPAP:
 		return MethodRefused, !l.req.AllowPAP || l.req.Tunnel != ""
-	case MethodUnknown:
+	case MethodPortal, MethodUnknown:
 	}
 	return MethodRefused, true
 }

@@ -42,6 +42,17 @@ const (
 	InternalError     // our own fault: silent
 	// NewPasswordRefused: the directory does not take the new password.
 	NewPasswordRefused
+
+	// Second factors that come behind the login.
+	Quarantined    // accepted, and held back until the factor is given in the portal
+	Challenged     // asked for a code (Access-Challenge)
+	RetryAsked     // asked for a code (R=1): once in a dialogue
+	StateInvalid   // the State of an answer to a challenge: not ours, old, used, of another dialogue
+	FactorTooWeak  // the policy demands a stronger one than was, or can be, given
+	StepUpExpired  // the factor did not come in time; of a running session, too
+	NotQuarantined // a step-up of a session that needs none
+	SessionGone    // a step-up of a session that has ended, or is another's
+	SteppedUp      // of a running session: it was released
 )
 
 var reasonNames = [...]string{
@@ -61,6 +72,9 @@ var reasonNames = [...]string{
 	DirectoryDown: "directory unavailable",
 	StoreDown:     "store unavailable", InternalError: "internal error",
 	NewPasswordRefused: "new password refused",
+	Quarantined:        "quarantined", Challenged: "challenged", RetryAsked: "asked for a code", StateInvalid: "state invalid",
+	FactorTooWeak: "factor too weak", StepUpExpired: "step-up expired", NotQuarantined: "not quarantined",
+	SessionGone: "session gone", SteppedUp: "stepped up",
 }
 
 // String returns the reason as audit lines and metrics spell it.

@@ -23,10 +23,12 @@ const (
 	// MethodMSCHAPv2Change is a new password in the place of an expired one (RFC 2759
 	// §7), and the response of MethodMSCHAPv2 made with it.
 	MethodMSCHAPv2Change
+	MethodPortal // a form of ours, see Decider.SignIn; no NAS has it
 )
 
 var methodNames = [...]string{
 	MethodUnknown: "unknown", MethodPAP: "pap", MethodMSCHAPv2: "mschapv2", MethodMSCHAPv2Change: "mschapv2_change",
+	MethodPortal: "portal",
 }
 
 // MSCHAPv2 says whether the method proves a password by a response, and so gives
@@ -132,8 +134,8 @@ type Grant struct {
 // Quarantine holds a session back from everything but DNS and the portal until the
 // second factor is given there. The zero value is none.
 type Quarantine struct {
-	For time.Duration // until the NAS ends the session
-	URL string        // the portal's page for this session: it proves which one is meant
+	For time.Duration `json:"for"` // until the NAS ends the session
+	URL string        `json:"url"` // the portal's page for this session: it proves which one is meant
 }
 
 // Result is the outcome of Decide.

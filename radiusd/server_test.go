@@ -104,7 +104,7 @@ func verify(r *authz.Request) *authz.Result {
 		res.Success = mschap.AuthenticatorResponse(&hh, &m.Response, challenge)
 		master := mschap.MasterKey(&hh, &m.Response)
 		res.SendKey, res.RecvKey = mschap.StartKeys(&master, true)
-	case authz.MethodUnknown:
+	case authz.MethodPortal, authz.MethodUnknown:
 		no.Reason = authz.MethodRefused
 		return no
 	}

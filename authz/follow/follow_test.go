@@ -285,6 +285,10 @@ func (s *site) count() int {
 // Decision and SessionEnded implement authz.Audit.
 func (s *site) Decision(*authz.Record) {}
 
+func (s *site) StepUp(*authz.StepUpRecord) {}
+
+func (s *site) SessionChanged(*authz.Changed) {}
+
 func (s *site) SessionEnded(e *authz.Ended) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -89,9 +89,12 @@ type Record struct {
 	NASAddr netip.Addr `json:"nas_addr,omitzero"`
 	Tunnel  string     `json:"tunnel,omitempty"`
 
-	Decision string `json:"decision,omitempty"` // decision ID, as Class carries it
-	Rule     string `json:"rule,omitempty"`
-	Factor   string `json:"factor,omitempty"` // second factor used
+	Decision   string    `json:"decision,omitempty"` // decision ID, as Class carries it
+	Rule       string    `json:"rule,omitempty"`
+	Factor     string    `json:"factor,omitempty"`     // second factor used
+	Remembered string    `json:"remembered,omitempty"` // which it was, of a factor given before
+	Quarantine time.Time `json:"quarantine,omitzero"`  // until then it waits for its factor; zero: not held back
+	Demands    string    `json:"demands,omitempty"`    // the factor that it waits for
 
 	State   State     `json:"state"`
 	Opened  time.Time `json:"opened"`

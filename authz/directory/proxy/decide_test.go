@@ -46,7 +46,11 @@ type service struct {
 // Decision implements authz.Audit.
 func (s *service) Decision(r *authz.Record) { s.last = *r }
 
+func (s *service) StepUp(*authz.StepUpRecord) {}
+
 func (s *service) SessionEnded(*authz.Ended) {}
+
+func (s *service) SessionChanged(*authz.Changed) {}
 
 func newService(t *testing.T, d directory.Directory) *service {
 	t.Helper()
