@@ -41,7 +41,7 @@ test:
 versions:
 	@go version; gcc --version | sed -n 1p; redis-server --version; tshark --version 2>/dev/null | sed -n 1p; \
 	radclient -v 2>&1 | sed -n 1p; iperf3 --version | sed -n 1p; ip -V; uname -sr; \
-	samba --version; slapd -VV 2>&1 | sed -n 1p; freeradius -v | sed -n 1p
+	samba --version; slapd -VV 2>&1 | sed -n 1p; freeradius -v | sed -n 1p; chromium --version 2>/dev/null
 
 # The race detector slows arithmetic forty times, and these packages share nothing
 # between goroutines.
