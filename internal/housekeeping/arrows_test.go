@@ -39,7 +39,8 @@ pptp/eap/...            internal/mschap
 pptp/mppe/...           internal/mschap
 pptp/tun/...            -
 pptp/filter/...         internal/obs
-pptp                    pptp/control pptp/gre pptp/ppp pptp/chap pptp/eap pptp/mppe pptp/tun pptp/filter internal/mschap internal/radius internal/obs internal/config
+pptp/captive/...        -
+pptp                    pptp/control pptp/gre pptp/ppp pptp/chap pptp/eap pptp/mppe pptp/tun pptp/filter pptp/captive internal/mschap internal/radius internal/obs internal/config
 
 # The service.
 radiusd/...             radiusd/... authz/... policy/... internal/...
