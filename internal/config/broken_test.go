@@ -47,10 +47,10 @@ var brokenGateways = []struct {
 	{"merge key", goodGateway + "<<: {node: x}\n", []string{`5:1: this cannot be a key; a plain key`}},
 	{"number as key", goodGateway + "1: x\n", []string{`5:1: this cannot be a key; a plain key`}},
 	{"unknown key", goodGateway + "metrik:\n  listen: :9\n", []string{
-		`5:1: unknown key "metrik", did you mean "metrics"?; one of: coa, log, metrics, node, pptp, radius, spool, tls`,
+		`5:1: unknown key "metrik", did you mean "metrics"?; one of: coa, filter, log, metrics, node, pptp, radius, spool, tls`,
 	}},
 	{"unknown key, nothing near", goodGateway + "database: x\n", []string{
-		`5:1: unknown key "database"; one of: coa, log, metrics, node, pptp, radius, spool, tls`,
+		`5:1: unknown key "database"; one of: coa, filter, log, metrics, node, pptp, radius, spool, tls`,
 	}},
 	{"unknown key inside", "node: gw\npptp:\n  inside: 10.0.0.1\n  lisen: 0.0.0.0:1723\n" + goodRadius, []string{
 		`4:3: unknown key "lisen", did you mean "listen"?; one of: allowed_sources, auth, inside, limits, listen, mppe, mtu, routes, shards, timers, tun`,

@@ -187,15 +187,21 @@ func (s *source) field(path string, n ast.Node, f field) {
 		setDefault(f)
 		return
 	}
-	if f.value.Kind() == reflect.Slice {
+	switch f.value.Kind() {
+	case reflect.Slice:
 		s.list(path, n, f)
-		return
+	case reflect.Map:
+		s.dictionary(path, n, f)
+	default:
+		s.scalar(path, n, f.value, f.tag)
 	}
-	s.scalar(path, n, f.value, f.tag)
 }
 
 func described(f field) string {
 	t := f.value.Type()
+	if t.Kind() == reflect.Map {
+		return "a mapping (names and their values)"
+	}
 	if t.Kind() == reflect.Slice {
 		if sc := scalarOf(t.Elem()); sc != nil {
 			return "a list, each " + sc.expected
@@ -230,6 +236,38 @@ func (s *source) list(path string, n ast.Node, f field) {
 	f.value.Set(out)
 }
 
+// dictionary decodes a mapping whose keys are the reader's to choose.
+func (s *source) dictionary(path string, n ast.Node, f field) {
+	pairs, ok := s.mapping(path, n)
+	if !ok {
+		return
+	}
+	t := f.value.Type()
+	names := scalarOf(t.Key())
+	out := reflect.MakeMapWithSize(t, len(pairs))
+	for _, pair := range pairs {
+		text, pos := pair.Key.GetToken().Value, position(pair)
+		at := join(path, text)
+		key, value := reflect.New(t.Key()).Elem(), reflect.New(t.Elem()).Elem()
+		switch err := names.set(key, text); {
+		case pair.Key.Type() != ast.StringType && pair.Key.Type() != ast.IntegerType:
+			s.fail(pos, names.expected, "this cannot be a name")
+			continue
+		case err != nil:
+			s.fail(pos, names.expected, "%q: %v", text, err)
+			continue
+		case s.at[at] != nil:
+			s.fail(pos, "", "%q a second time; the first is on line %d", text, s.at[at].Line)
+			continue
+		}
+		s.at[at] = pos
+		s.field(at, pair.Value, field{key: text, value: value, tag: f.tag})
+		s.bad[path] = s.bad[path] || s.bad[at]
+		out.SetMapIndex(key, value)
+	}
+	f.value.Set(out)
+}
+
 // scalar decodes one value.
 func (s *source) scalar(path string, n ast.Node, v reflect.Value, tag reflect.StructTag) {
 	sc := scalarOf(v.Type())
@@ -258,7 +296,10 @@ func (s *source) scalar(path string, n ast.Node, v reflect.Value, tag reflect.St
 		s.fail(position(n), err.Error(), "%s is out of range", text)
 		return
 	}
-	if f, ok := v.Addr().Interface().(*File); ok {
-		*f = File(s.resolve(text))
+	switch x := v.Addr().Interface().(type) {
+	case *File:
+		*x = File(s.resolve(text))
+	case *FilterRule:
+		x.placed(s, position(n))
 	}
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"os"
@@ -18,6 +19,7 @@ type Gateway struct {
 	Radius  RadiusPeers `yaml:"radius"`
 	TLS     Identity    `yaml:"tls"` // towards RadSec servers that name none of their own
 	CoA     CoA         `yaml:"coa"`
+	Filter  Filter      `yaml:"filter"`
 	Spool   Spool       `yaml:"spool"`
 	Metrics Metrics     `yaml:"metrics"`
 	Log     Log         `yaml:"log"`
@@ -203,6 +205,9 @@ func ParseGateway(name string, src []byte) (*Gateway, error) {
 }
 
 func (g *Gateway) check(at place) {
+	if g.Filter.CaptivePort == int(g.PPTP.Listen.Port()) && !at.broken("filter.captive_port", "pptp.listen") {
+		at.bad("filter.captive_port", "another port", "%d is that of pptp.listen", g.Filter.CaptivePort)
+	}
 	names := make(map[Name]bool)
 	for i, s := range g.Radius.Servers {
 		key := fmt.Sprintf("radius.servers[%d]", i)
@@ -217,6 +222,11 @@ func (g *Gateway) check(at place) {
 			at.bad(acct, (*Remote)(nil).expected(), "accounting by UDP needs an address of its own")
 		}
 	}
+}
+
+// FilterTable is the name of the packet filter's table.
+func (g *Gateway) FilterTable() string {
+	return cmp.Or(string(g.Filter.Table), "postern_"+g.PPTP.Tun)
 }
 
 func (p *PPTP) check(at place) {

@@ -45,14 +45,19 @@ var newlines = strings.NewReplacer("\r\n", "\n", "\r", "\n")
 
 // fail records a mistake at pos; nil is the beginning of the file.
 func (s *source) fail(pos *token.Position, expected, format string, args ...any) {
-	e := &Error{File: s.name, Line: 1, Column: 1, Message: fmt.Sprintf(format, args...), Expected: expected}
+	s.errs = append(s.errs, s.errorAt(pos, expected, fmt.Sprintf(format, args...)))
+}
+
+// errorAt is a mistake at pos.
+func (s *source) errorAt(pos *token.Position, expected, message string) *Error {
+	e := &Error{File: s.name, Line: 1, Column: 1, Message: message, Expected: expected}
 	if pos != nil {
 		e.Line, e.Column = max(pos.Line, 1), max(pos.Column, 1)
 	}
 	// The parser places some mistakes behind the end of the file.
 	e.Line = min(e.Line, len(s.lines))
 	e.Text = redact(s.lines[e.Line-1])
-	s.errs = append(s.errs, e)
+	return e
 }
 
 // place is where path stands in the file, or the nearest thing around it.
