@@ -90,12 +90,16 @@ func UserLive(name string) Key { return user(name, ":live") }
 // cookie, so that no key opens one. Life: the visit's idle time.
 func PortalSession(hash string) Key { return Key{"portal:" + escape(hash), ":session"} }
 
-// PortalUser is {user:NAME}:portal, zset form → ms: what the portal was sent about a
-// user; life: the window.
-func PortalUser(name string) Key { return user(name, ":portal") }
+// PortalName is {user:NAME}:portal, zset form → ms: what the portal was sent under a
+// name by people who have proved nothing; life: the window.
+func PortalName(name string) Key { return user(name, ":portal") }
 
-// PortalSource is {src:PREFIX}:portal, zset form → ms: the same from a source; life:
-// the window.
+// PortalUser is {user:NAME}:portal:proved, zset form → ms: the same by people who have
+// proved the user's password; life: the window.
+func PortalUser(name string) Key { return user(name, ":portal:proved") }
+
+// PortalSource is {src:PREFIX}:portal, zset form → ms: what the portal was sent from a
+// source by people who have proved nothing; life: the window.
 func PortalSource(source netip.Prefix) Key { return Key{"src:" + source.String(), ":portal"} }
 
 // SourceFailures is {src:PREFIX}:fail, zset attempt → ms; life: the window.
