@@ -48,6 +48,7 @@ type Count struct {
 	Outcome
 	N              int // events in the window, this one included
 	Oldest, Newest time.Time
+	Struck         int // the strikes in their memory, if this event was one; else 0
 }
 
 func (o *Count) keys() []Key {
@@ -64,14 +65,17 @@ func (o *Count) args(a []any) []any {
 }
 
 func (o *Count) decode(_ bool, r reply) error {
-	o.N, o.Oldest, o.Newest = int(r.int(0)), at(r.int(1)), at(r.int(2))
+	o.N, o.Oldest, o.Newest, o.Struck = int(r.int(0)), at(r.int(1)), at(r.int(2)), int(r.int(3))
 	return r.err
 }
 
 func (o *Count) apply(t *txn) bool {
 	added, won := o.add(t)
+	o.Struck = 0
 	if added && o.N == o.At {
-		(&Count{Key: o.Strikes, ID: o.ID, Window: o.Memory}).add(t)
+		strike := &Count{Key: o.Strikes, ID: o.ID, Window: o.Memory}
+		strike.add(t)
+		o.Struck = strike.N
 	}
 	return won
 }

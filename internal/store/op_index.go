@@ -12,7 +12,8 @@ type Enter struct {
 	Key    Key
 	Member string
 	For    time.Duration
-	Max    int // 0: no limit
+	Max    int           // 0: no limit
+	Lapsed time.Duration // how long the index remembers it after its deadline; 0: lapsedFor
 
 	Outcome
 	N int // live members afterwards; counted with Max only
@@ -23,7 +24,14 @@ func (o *Enter) name() string { return "enter" }
 func (o *Enter) writes() bool { return true }
 
 func (o *Enter) args(a []any) []any {
-	return append(a, o.Member, ms(o.For), o.Max, ms(lapsedFor))
+	return append(a, o.Member, ms(o.For), o.Max, o.lapsed())
+}
+
+func (o *Enter) lapsed() int64 {
+	if o.Lapsed > 0 {
+		return ms(o.Lapsed)
+	}
+	return ms(lapsedFor)
 }
 
 func (o *Enter) decode(_ bool, r reply) error {
@@ -34,7 +42,7 @@ func (o *Enter) decode(_ bool, r reply) error {
 func (o *Enter) apply(t *txn) bool {
 	until := t.now + ms(o.For)
 	if o.Max <= 0 { // no need to count
-		t.setMember(o.Key, o.Member, until, until+ms(lapsedFor))
+		t.setMember(o.Key, o.Member, until, until+o.lapsed())
 		o.N = 0
 		return true
 	}
@@ -52,7 +60,7 @@ func (o *Enter) apply(t *txn) bool {
 		}
 		o.N++
 	}
-	t.setMember(o.Key, o.Member, until, until+ms(lapsedFor))
+	t.setMember(o.Key, o.Member, until, until+o.lapsed())
 	return true
 }
 

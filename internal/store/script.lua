@@ -105,7 +105,8 @@ end
 function op.count(k, a)
   local keep = tonumber(a[5])
   local r, added = count(k[1], a[1], tonumber(a[2]), a[3], tonumber(a[4]), keep)
-  if added and r[2] == tonumber(a[6]) then count(k[2], a[1], tonumber(a[7]), '0', 0, keep) end
+  r[5] = 0
+  if added and r[2] == tonumber(a[6]) then r[5] = count(k[2], a[1], tonumber(a[7]), '0', 0, keep)[2] end
   return r
 end
 
@@ -113,6 +114,39 @@ function op.tally(k, a)
   local n, oldest, newest = tally(k[1], tonumber(a[1]), a[2])
   local below = tonumber(a[3])
   return {(below <= 0 or n < below) and 1 or 0, n, oldest, newest}
+end
+
+-- op_reserve.go: zset place -> deadline; a ceiling is "most trusted window n newest told"
+function op.reserve(k, a)
+  local places, failed, known, trust = k[1], k[2], k[3], k[4]
+  local id, life = a[1], tonumber(a[2])
+  local text = call('GET', known)
+  local most, trusted, window, n, newest = string.match(text or '', '^(%d+) (%d+) (%d+) (%d+) (%d+) %d+$')
+  if not most then
+    text = false
+    most, trusted, window, n, newest = string.match(a[3], '^(%d+) (%d+) (%d+) (%d+) (%d+) %d+$')
+  end
+  most, window, n = tonumber(most), tonumber(window), tonumber(n)
+  local own, _, last = tally(failed, window, '2')
+  local is = 0
+  if trust and call('EXISTS', trust) == 1 then is, most = 1, tonumber(trusted) end
+  call('ZREMRANGEBYSCORE', places, '-inf', now)
+  local mine, ahead, taken = call('ZSCORE', places, id), 0, 1
+  if mine then
+    ahead = call('ZCOUNT', places, '-inf', '(' .. mine)
+  elseif most > 0 then
+    if tonumber(newest) + window <= now then n = 0 end
+    ahead = call('ZCARD', places)
+    if math.max(n, own) + ahead >= most then
+      taken = 0
+    else
+      -- Later places have later deadlines, so that their order is kept.
+      local latest = call('ZRANGE', places, -1, -1, 'WITHSCORES')
+      call('ZADD', places, math.max(now + life, tonumber(latest[2] or 0) + 1), id)
+      lengthen(places, life + 1000)
+    end
+  end
+  return {1, taken, ahead, own, last, is, text and 1 or 0, text or a[3]}
 end
 
 -- op_mark.go: hash field -> "mark id"

@@ -21,6 +21,7 @@ func Suite(t *testing.T) {
 	}{
 		{"values", values}, {"once", once}, {"swap", swap}, {"guards", guards},
 		{"count", count}, {"windows", windows}, {"marks", marks}, {"index", index},
+		{"reserve", reserve}, {"reserveOrder", reserveOrder}, {"parallelPlaces", parallelPlaces},
 		{"streams", streams}, {"lease", lease}, {"leaseOrder", leaseOrder}, {"leaseReload", leaseReload},
 		{"leaseBudget", leaseBudget}, {"oneCodeOnce", oneCodeOnce}, {"parallelLeases", parallelLeases},
 		{"parallelCounts", parallelCounts}, {"watch", watch}, {"names", names}, {"restart", restart},
@@ -208,11 +209,18 @@ func count(t *testing.T, b Backend) {
 		}
 	}
 	strikes := store.UserStrikes("a")
-	for i := range 5 { // the fourth event is a strike, once
-		one(t, b, &store.Count{Key: k, ID: fmt.Sprint("s", i/2), Window: long, At: 4, Strikes: strikes, Memory: long})
+	for i, want := range []int{1, 0, 0, 0, 0} { // the fourth event is a strike, once
+		op := &store.Count{Key: k, ID: fmt.Sprint("s", i/2), Window: long, At: 4, Strikes: strikes, Memory: long}
+		if one(t, b, op); op.Struck != want {
+			t.Errorf("event %d is strike %d", i, op.Struck)
+		}
 	}
 	if op := (&store.Tally{Key: strikes, Window: long}); !one(t, b, op) || op.N != 1 {
 		t.Errorf("strikes: %+v", op)
+	}
+	again := &store.Count{Key: k, ID: "again", Window: long, At: 7, Strikes: strikes, Memory: long}
+	if one(t, b, again); again.N != 7 || again.Struck != 2 {
+		t.Errorf("the second strike: %+v", again)
 	}
 	one(t, b, &store.Delete{Key: k})
 	if op := (&store.Tally{Key: k, Window: long}); !one(t, b, op) || op.N != 0 || !op.Oldest.IsZero() {
@@ -340,11 +348,149 @@ func index(t *testing.T, b Backend) {
 	if one(t, b, list); list.N != 1 || list.List[0].Name != "brief" {
 		t.Errorf("lapsed: %+v", list)
 	}
+	k2 := store.UserLive("b")
+	for _, max := range []int{0, 5} { // forgotten as soon as it is said
+		one(t, b, &store.Enter{Key: k2, Member: fmt.Sprint("m", max), For: short, Max: max, Lapsed: time.Millisecond})
+	}
+	b.Sleep(pause)
+	one(t, b, &store.Enter{Key: k2, Member: "m", For: long, Lapsed: time.Millisecond})
+	list = &store.Members{Key: k2, Lapsed: true, Limit: 10}
+	if one(t, b, list); list.N != 0 {
+		t.Errorf("lapsed and remembered: %+v", list)
+	}
 	one(t, b, &store.Leave{Key: k, Member: "late"})
 	one(t, b, &store.Leave{Key: k, Member: "late"})
 	list = &store.Members{Key: k, Limit: 10}
 	if one(t, b, list); list.N != 1 {
 		t.Errorf("after leaving: %+v", list)
+	}
+}
+
+// place asks for one under a ceiling, as whoever is trusted by k if that is one.
+func place(t testing.TB, b Backend, id string, c store.Ceiling, trust store.Key) *store.Reserve {
+	t.Helper()
+	op := &store.Reserve{
+		Key: store.UserPlaces("a"), Fails: store.UserAsked("a"), Known: store.UserCeiling("a"), Trust: trust, ID: id, For: long, Else: c,
+	}
+	if !one(t, b, op) {
+		t.Errorf("%s: lost a guard that is none", id)
+	}
+	return op
+}
+
+func reserve(t *testing.T, b Backend) {
+	trusted := store.PairGood("a", netip.MustParsePrefix("192.0.2.1/32"))
+	one(t, b, &store.Put{Key: trusted, Value: "1", TTL: long})
+	three := store.Ceiling{Most: 3, Trusted: 4, Window: long}
+	for i, row := range []struct {
+		id     string
+		trust  store.Key
+		taken  bool
+		ahead  int
+		leaves string // before
+	}{
+		{"x", store.Key{}, true, 0, ""},
+		{"y", trusted, true, 1, ""},
+		{"x", store.Key{}, true, 0, ""}, // the same again
+		{"z", store.PairGood("a", netip.MustParsePrefix("192.0.2.2/32")), true, 2, ""}, // not of the trusted
+		{"w", store.Key{}, false, 3, ""},
+		{"w", trusted, true, 3, ""},
+		{"v", trusted, false, 4, ""},
+		{"v", trusted, true, 3, "x"},
+		{"y", trusted, true, 0, ""}, // moved up
+	} {
+		if row.leaves != "" {
+			one(t, b, &store.Leave{Key: store.UserPlaces("a"), Member: row.leaves})
+		}
+		op := place(t, b, row.id, three, row.trust)
+		if op.Taken != row.taken || op.Ahead != row.ahead || op.Trusted != (row.trust == trusted) || op.Told || op.Ceiling != three {
+			t.Errorf("%d, %s: %+v", i, row.id, op)
+		}
+	}
+	one(t, b, &store.Delete{Key: store.UserPlaces("a")})
+
+	// Our own failures and those that are counted elsewhere are the same ones.
+	for _, id := range []string{"1", "2"} {
+		one(t, b, &store.Count{Key: store.UserAsked("a"), ID: id, Window: long, Kind: store.Idle})
+	}
+	now := &store.Time{}
+	one(t, b, now)
+	put := func(c store.Ceiling) {
+		one(t, b, &store.Put{Key: store.UserCeiling("a"), Value: c.String(), TTL: long})
+	}
+	for i, row := range []struct {
+		known store.Ceiling
+		taken bool
+	}{
+		{store.Ceiling{Most: 3, Trusted: 4, Window: long, Failed: 1, Newest: now.Now}, true},
+		{store.Ceiling{Most: 3, Trusted: 4, Window: long, Failed: 3, Newest: now.Now}, false},
+		{store.Ceiling{Most: 3, Trusted: 4, Window: long, Failed: 3, Newest: now.Now.Add(-2 * long)}, true}, // forgotten there
+		{store.Ceiling{Most: 2, Trusted: 2, Window: long}, false},                                           // ours are enough
+		{store.Ceiling{Most: 2, Trusted: 2, Window: time.Millisecond}, true},                                // and forgotten
+		{store.Ceiling{}, true}, // no limit
+	} {
+		put(row.known)
+		b.Sleep(5 * time.Millisecond)
+		op := place(t, b, fmt.Sprint("p", i), three, store.Key{})
+		if op.Taken != row.taken || !op.Told || op.Ahead != 0 || op.Ceiling.String() != row.known.String() {
+			t.Errorf("under %+v: %+v", row.known, op)
+		}
+		one(t, b, &store.Leave{Key: store.UserPlaces("a"), Member: fmt.Sprint("p", i)})
+	}
+	put(store.Ceiling{Most: 3, Window: long})
+	if op := place(t, b, "last", three, store.Key{}); op.Failed != 2 || op.Newest.IsZero() {
+		t.Errorf("own failures: %+v", op)
+	}
+	// What nobody can read is no ceiling.
+	one(t, b, &store.Put{Key: store.UserCeiling("a"), Value: "9 9 9 x", TTL: long})
+	if op := place(t, b, "last", three, store.Key{}); op.Told || op.Ceiling != three {
+		t.Errorf("under nonsense: %+v", op)
+	}
+}
+
+// Places of one millisecond keep their order, and lapse.
+func reserveOrder(t *testing.T, b Backend) {
+	ask := func(id string, life time.Duration) *store.Reserve {
+		op := &store.Reserve{
+			Key: store.UserPlaces("a"), Fails: store.UserAsked("a"), Known: store.UserCeiling("a"), ID: id, For: life,
+			Else: store.Ceiling{Most: 20, Trusted: 20, Window: long},
+		}
+		one(t, b, op)
+		return op
+	}
+	for i := range 9 {
+		if op := ask(fmt.Sprint(9-i), short); !op.Taken || op.Ahead != i {
+			t.Errorf("%d: %+v", i, op)
+		}
+	}
+	for i := range 9 {
+		if op := ask(fmt.Sprint(9-i), short); op.Ahead > i {
+			t.Errorf("%d again: %+v", i, op)
+		}
+	}
+	b.Sleep(2 * pause)
+	if op := ask("late", long); !op.Taken || op.Ahead != 0 {
+		t.Errorf("behind places that lapsed: %+v", op)
+	}
+}
+
+func parallelPlaces(t *testing.T, b Backend) {
+	got := parallel(t, 100, func(i int) string {
+		op := &store.Reserve{
+			Key: store.UserPlaces("a"), Fails: store.UserAsked("a"), Known: store.UserCeiling("a"), ID: fmt.Sprint(i), For: long,
+			Else: store.Ceiling{Most: 3, Trusted: 4, Window: long},
+		}
+		if err := b.Do(context.Background(), store.Seq{op}); err != nil {
+			t.Error(err)
+		}
+		if op.Taken {
+			return fmt.Sprint(op.Ahead)
+		}
+		return ""
+	})
+	slices.Sort(got)
+	if !slices.Equal(got, []string{"0", "1", "2"}) {
+		t.Errorf("places behind %v others", got)
 	}
 }
 
