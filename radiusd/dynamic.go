@@ -1,6 +1,7 @@
 package radiusd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,9 +42,6 @@ type Dynamic struct{ s *Server }
 // Dynamic returns the server's.
 func (s *Server) Dynamic() *Dynamic { return &Dynamic{s} }
 
-// Limits are what Change moves; zero leaves them as they are. They count from now on.
-type Limits struct{ Session, Idle time.Duration }
-
 // Disconnect has a session ended. The user may be shown text, where it is not empty.
 // The error says more where the answer is not NASDone.
 func (d *Dynamic) Disconnect(ctx context.Context, rec session.Record, text string) (authz.NASAnswer, error) {
@@ -55,8 +53,8 @@ func (d *Dynamic) Disconnect(ctx context.Context, rec session.Record, text strin
 	})
 }
 
-// Change has a session's limits moved.
-func (d *Dynamic) Change(ctx context.Context, rec session.Record, to Limits) (authz.NASAnswer, error) {
+// Change has a session changed. Its limits count from now on.
+func (d *Dynamic) Change(ctx context.Context, rec session.Record, to authz.Change) (authz.NASAnswer, error) {
 	return d.ask(ctx, radius.CodeCoARequest, &rec, func(p *radius.Packet) error {
 		var errs []error
 		if to.Session > 0 {
@@ -64,6 +62,9 @@ func (d *Dynamic) Change(ctx context.Context, rec session.Record, to Limits) (au
 		}
 		if to.Idle > 0 {
 			errs = append(errs, rfc2865.IdleTimeout_Add(p, rfc2865.IdleTimeout(seconds(to.Idle))))
+		}
+		if f := to.Filter; f != nil {
+			errs = append(errs, rfc2865.FilterID_AddString(p, cmp.Or(f.Name, "none")))
 		}
 		return errors.Join(errs...)
 	})

@@ -124,7 +124,7 @@ func TestDynamicOverRadSec(t *testing.T) {
 	n.answer(nil)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	if got, err := s.Dynamic().Change(ctx, gw1Session, Limits{Session: time.Hour, Idle: 90 * time.Second}); got != authz.NASDone || err != nil {
+	if got, err := s.Dynamic().Change(ctx, gw1Session, authz.Change{Session: time.Hour, Idle: 90 * time.Second}); got != authz.NASDone || err != nil {
 		t.Fatalf("%v, %v", got, err)
 	}
 	if p := n.last(t); p.Code != radius.CodeCoARequest || rfc2865.SessionTimeout_Get(p) != 3600 || rfc2865.IdleTimeout_Get(p) != 90 {

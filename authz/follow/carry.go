@@ -2,6 +2,9 @@ package follow
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -10,8 +13,11 @@ import (
 )
 
 const (
-	// wishesEvery is how soon a wish of another service, or of an operator, is seen.
+	// wishesEvery is how often is looked for wishes of another service, or of an
+	// operator, whether we were told of one or not.
 	wishesEvery = time.Second
+	// gather is how long is waited for more wishes after the first we are told of.
+	gather = 50 * time.Millisecond
 	// carriers bounds how many NAS are asked at once.
 	carriers = 16
 	// carryTime is how long one may take: longer than UDP's repetitions.
@@ -27,7 +33,7 @@ const (
 
 // attempt is what we have done about one wish.
 type attempt struct {
-	id       string
+	wish     string // its name
 	running  bool
 	tries    int
 	notFound int
@@ -52,6 +58,7 @@ type outcome struct {
 func (f *Follower) carry(ctx context.Context) {
 	ticker := time.NewTicker(wishesEvery)
 	defer ticker.Stop()
+	told, soon := f.told(ctx), (<-chan time.Time)(nil)
 	done := make(chan outcome)
 	attempts := make(map[string]*attempt)
 	running, away := 0, trouble(false)
@@ -61,25 +68,25 @@ func (f *Follower) carry(ctx context.Context) {
 		}
 	}()
 	for {
-		ids, err := f.cfg.Sessions.Endings(ctx)
+		names, err := f.cfg.Sessions.Wishes(ctx)
 		if ctx.Err() != nil {
 			return
 		}
 		if begun, over := away.now(err); begun {
-			f.log.Warn("sessions that must end are not looked for", "error", err)
+			f.log.Warn("sessions that must end or change are not looked for", "error", err)
 		} else if over {
-			f.log.Info("sessions that must end are looked for again")
+			f.log.Info("sessions that must end or change are looked for again")
 		}
 		if err == nil {
-			f.m.waiting.Set(float64(len(ids)))
-			listed := make(map[string]bool, len(ids))
+			f.m.waiting.Set(float64(len(names)))
+			listed := make(map[string]bool, len(names))
 			now := time.Now()
-			for _, id := range ids {
-				listed[id] = true
-				a := attempts[id]
+			for _, name := range names {
+				listed[name] = true
+				a := attempts[name]
 				if a == nil {
-					a = &attempt{id: id}
-					attempts[id] = a
+					a = &attempt{wish: name}
+					attempts[name] = a
 				}
 				if a.running || now.Before(a.next) || running == carriers {
 					continue
@@ -88,9 +95,9 @@ func (f *Follower) carry(ctx context.Context) {
 				running++
 				go func() { done <- outcome{a, f.try(ctx, a)} }() // carry waits, for running
 			}
-			for id, a := range attempts {
-				if !listed[id] && !a.running {
-					delete(attempts, id)
+			for name, a := range attempts {
+				if !listed[name] && !a.running {
+					delete(attempts, name)
 				}
 			}
 		}
@@ -100,14 +107,53 @@ func (f *Follower) carry(ctx context.Context) {
 				return
 			case <-ticker.C:
 				wait = false
+				if told == nil {
+					told = f.told(ctx)
+				}
+				f.overdue(ctx)
 			case <-f.wish:
 				wait = false
+			case _, open := <-told:
+				switch {
+				case !open:
+					told = nil
+				case soon == nil:
+					soon = time.After(gather)
+				}
+			case <-soon:
+				soon, wait = nil, false
 			case o := <-done:
 				running--
 				o.running = false
 				o.schedule(o.verdict)
 				wait = running > carriers/2 // there may be more to do
 			}
+		}
+	}
+}
+
+// told is where other services, and step-ups of ours, tell of new wishes; nil while
+// the store is away.
+func (f *Follower) told(ctx context.Context) <-chan string {
+	c, err := f.cfg.Store.Watch(ctx, session.WishesTopic)
+	if err != nil {
+		return nil // they are looked for all the same, only later
+	}
+	return c
+}
+
+// overdue wishes for the end of sessions that are in quarantine longer than they may:
+// their NAS should have ended them.
+func (f *Follower) overdue(ctx context.Context) {
+	late, err := f.cfg.Sessions.Overdue(ctx)
+	if err != nil {
+		return // carry tells of the store
+	}
+	for _, rec := range late {
+		if f.want(ctx, &rec, authz.Review{
+			Reason: authz.StepUpExpired, Detail: "in quarantine until " + rec.Quarantine.UTC().Format(time.RFC3339),
+		}) != nil {
+			return
 		}
 	}
 }
@@ -121,8 +167,8 @@ func (a *attempt) schedule(v verdict) {
 		a.next = time.Now().Add(wait - rand.N(wait/4))
 	case confirm:
 		a.next = time.Now().Add(confirmAfter)
-	case over:
-		a.next = time.Now().Add(retryMax) // should the list still have it
+	case over: // should the list still have it, it is a new one
+		*a = attempt{wish: a.wish, next: time.Now().Add(retryFirst)}
 	}
 }
 
@@ -130,24 +176,24 @@ func (a *attempt) schedule(v verdict) {
 func (f *Follower) try(ctx context.Context, a *attempt) verdict {
 	ctx, cancel := context.WithTimeout(ctx, carryTime)
 	defer cancel()
-	e, rec, found, err := f.cfg.Sessions.Ending(ctx, a.id)
+	w, rec, found, err := f.cfg.Sessions.Wish(ctx, a.wish)
 	switch {
 	case err != nil:
 		return later
 	case !found: // another service was faster
 		return over
 	case rec.ID == "": // it has ended by itself
-		if _, err := f.cfg.Sessions.EndAnswered(ctx, e); err != nil {
+		if _, err := f.cfg.Sessions.Answered(ctx, w); err != nil {
 			return later
 		}
 		return over
 	}
-	answer, err := f.cfg.NAS.Disconnect(ctx, rec, e.Text)
+	answer, err := f.ask(ctx, &w, rec)
 	switch answer {
 	case authz.NASDone:
-		return f.answered(ctx, e, rec, answer, nil)
+		return f.answered(ctx, w, rec, answer, nil)
 	case authz.NASRefused:
-		return f.answered(ctx, e, rec, answer, err)
+		return f.answered(ctx, w, rec, answer, err)
 	case authz.NASNotFound:
 		if a.notFound++; a.notFound < 2 {
 			return confirm
@@ -155,32 +201,72 @@ func (f *Follower) try(ctx context.Context, a *attempt) verdict {
 		if err := f.cfg.Sessions.Lost(ctx, rec); err != nil {
 			return later
 		}
-		return f.answered(ctx, e, rec, answer, nil)
+		return f.answered(ctx, w, rec, answer, nil)
 	case authz.NASNoWay, authz.NASNoAnswer, authz.NASUnknown:
 	}
 	if ctx.Err() == nil && a.tries == 0 { // once; other services may have a way
-		f.log.Warn("session that must end is not reached", "session", rec.ID, "user", rec.User, "reason", e.Reason, "answer", answer.String(), "error", err)
+		f.log.Warn("session that must end or change is not reached", "wish", w.Kind.String(), "session", rec.ID, "user", rec.User, "reason", w.Reason, "answer", answer.String(), "error", err)
 	}
 	return later
 }
 
+// ask asks the NAS for what is wished.
+func (f *Follower) ask(ctx context.Context, w *session.Wish, rec session.Record) (authz.NASAnswer, error) {
+	switch w.Kind {
+	case session.WishEnd:
+		return f.cfg.NAS.Disconnect(ctx, rec, w.Text)
+	case session.WishChange:
+		to, err := changeOf(w)
+		if err != nil {
+			return authz.NASRefused, err // nobody will be able to carry it out
+		}
+		return f.cfg.NAS.Change(ctx, rec, to)
+	case session.WishUnknown:
+	}
+	return authz.NASRefused, errNoWish
+}
+
+var errNoWish = errors.New("what is wished cannot be read")
+
+func changeOf(w *session.Wish) (to authz.Change, err error) {
+	if err := json.Unmarshal(w.Change, &to); err != nil {
+		return authz.Change{}, fmt.Errorf("%w: %w", errNoWish, err)
+	}
+	return to, nil
+}
+
 // answered takes the wish away, and writes down what came of it, once in all services.
-func (f *Follower) answered(ctx context.Context, e session.Ending, rec session.Record, answer authz.NASAnswer, refusal error) verdict {
-	first, err := f.cfg.Sessions.EndAnswered(ctx, e)
-	if err != nil {
-		return later
+func (f *Follower) answered(ctx context.Context, w session.Wish, rec session.Record, answer authz.NASAnswer, refusal error) verdict {
+	first, err := f.cfg.Sessions.Answered(ctx, w)
+	if err != nil || !first && w.Kind == session.WishChange {
+		return later // a change may have been replaced by another one
 	}
 	if !first {
 		return over
 	}
-	f.m.ended.WithLabelValues(answer.String()).Inc()
-	f.cfg.Audit.SessionEnded(&authz.Ended{
-		Time: time.Now(), Session: rec, Reason: e.Reason, Detail: e.Detail, Rule: e.Rule, Policy: e.Policy, Answer: answer, Asked: e.Asked, Err: refusal,
-	})
-	if refusal != nil {
-		f.log.Error("session that must end goes on: its NAS refuses", "session", rec.ID, "user", rec.User, "reason", e.Reason, "error", refusal)
+	now := time.Now()
+	log := f.log.With("session", rec.ID, "user", rec.User, "reason", w.Reason)
+	if w.Kind == session.WishChange {
+		f.m.changed.WithLabelValues(answer.String()).Inc()
+		to, _ := changeOf(&w)
+		f.cfg.Audit.SessionChanged(&authz.Changed{
+			Time: now, Session: rec, Reason: w.Reason, Detail: w.Detail, Rule: w.Rule, Policy: w.Policy, Change: to, Answer: answer, Asked: w.Asked, Err: refusal,
+		})
+		if refusal != nil {
+			log.Error("session that must change stays as it is: its NAS refuses", "error", refusal)
+			return over
+		}
+		log.Info("session changed", "answer", answer.String())
 		return over
 	}
-	f.log.Info("session ended", "session", rec.ID, "user", rec.User, "reason", e.Reason, "answer", answer.String())
+	f.m.ended.WithLabelValues(answer.String()).Inc()
+	f.cfg.Audit.SessionEnded(&authz.Ended{
+		Time: now, Session: rec, Reason: w.Reason, Detail: w.Detail, Rule: w.Rule, Policy: w.Policy, Answer: answer, Asked: w.Asked, Err: refusal,
+	})
+	if refusal != nil {
+		log.Error("session that must end goes on: its NAS refuses", "error", refusal)
+		return over
+	}
+	log.Info("session ended", "answer", answer.String())
 	return over
 }

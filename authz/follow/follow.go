@@ -3,11 +3,12 @@
 // at a session with the account as it is now, and the NAS ends it (RFC 5176).
 //
 //	watch  one service of all, each interval     sessions → directories ─ changed ─→ authz → wish
-//	carry  every service, each second                                      wish → NAS → audit line
+//	carry  every service, when told and each second                        wish → NAS → audit line
 //
-// A wish to end a session stands in the store (session.Ending), so that it outlives
-// the service that had it, and whichever service reaches the NAS can fulfil it. It is
-// repeated until the NAS has answered or the session is gone.
+// A wish that a session should end, or change, stands in the store (session.Wish), so
+// that it outlives the service that had it, and whichever service reaches the NAS can
+// fulfil it. It is repeated until the NAS has answered or the session is gone. Sessions
+// that are in quarantine longer than they may are wished to end as well.
 //
 // What cannot be known changes nothing: while a directory is away its users' sessions
 // stay, and so do all sessions while the store is.
@@ -37,9 +38,11 @@ type Judge interface {
 	Parting(r authz.Reason) string
 }
 
-// NAS ends sessions; radiusd.Dynamic is one. It is called from many goroutines.
+// NAS ends and changes sessions; radiusd.Dynamic is one. It is called from many
+// goroutines.
 type NAS interface {
 	Disconnect(ctx context.Context, rec session.Record, text string) (authz.NASAnswer, error)
+	Change(ctx context.Context, rec session.Record, to authz.Change) (authz.NASAnswer, error)
 }
 
 // Config is what a Follower follows with. All but the last three must be there.
@@ -125,6 +128,7 @@ type metrics struct {
 	looks   *prometheus.CounterVec
 	decided *prometheus.CounterVec
 	ended   *prometheus.CounterVec
+	changed *prometheus.CounterVec
 	away    *prometheus.GaugeVec
 	waiting prometheus.Gauge
 }
@@ -141,18 +145,20 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		decided: counter("decided_total", "Sessions found that should end, by reason (see Reason in package authz).", "reason"),
 		ended: counter("ended_total", "Wishes to end a session that were answered; answer is done, not found or refused.",
 			"answer"),
+		changed: counter("changed_total", "Wishes to change a session that were answered; answer is done, not found or refused.",
+			"answer"),
 		away: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Namespace: space, Subsystem: sub, Name: "realm_away", Help: "1 while the realm's directory does not answer: its sessions stay as they are.",
 		}, []string{"realm"}),
 		waiting: prometheus.NewGauge(prometheus.GaugeOpts{
-			Namespace: space, Subsystem: sub, Name: "waiting", Help: "Sessions that should end and have not.",
+			Namespace: space, Subsystem: sub, Name: "waiting", Help: "Wishes to end or to change a session that no NAS has answered.",
 		}),
 	}
 	if r == nil {
 		return m, nil
 	}
 	var errs []error
-	for _, c := range []prometheus.Collector{m.looks, m.decided, m.ended, m.away, m.waiting} {
+	for _, c := range []prometheus.Collector{m.looks, m.decided, m.ended, m.changed, m.away, m.waiting} {
 		if err := r.Register(c); err != nil {
 			errs = append(errs, fmt.Errorf("register metrics: %w", err))
 		}

@@ -131,6 +131,10 @@ type site struct {
 	audit  []authz.Ended
 	stops  []func()
 	texts  map[string]string
+
+	far     bool // the services made from here on reach no NAS
+	changed []authz.Changed
+	told    []authz.Change // to the NAS
 }
 
 // flaky is a store that can be away.
@@ -175,6 +179,9 @@ func (s *site) end() {
 func (s *site) service(every time.Duration, reg prometheus.Registerer) (*Follower, func()) {
 	s.t.Helper()
 	c := Config{Sessions: s.sessions, Store: s.store, Judge: s.judge, NAS: s, Audit: s, Interval: every, Metrics: reg}
+	if s.far {
+		c.NAS = far{}
+	}
 	for _, r := range s.realms {
 		c.Realms = append(c.Realms, r.followed())
 	}
@@ -287,7 +294,11 @@ func (s *site) Decision(*authz.Record) {}
 
 func (s *site) StepUp(*authz.StepUpRecord) {}
 
-func (s *site) SessionChanged(*authz.Changed) {}
+func (s *site) SessionChanged(c *authz.Changed) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.changed = append(s.changed, *c)
+}
 
 func (s *site) SessionEnded(e *authz.Ended) {
 	s.mu.Lock()
@@ -570,7 +581,7 @@ func TestEndsByItself(t *testing.T) {
 		time.Sleep(retryMax + 2*wishesEvery)
 		n := s.count()
 		time.Sleep(10 * time.Minute)
-		ids, err := s.sessions.Endings(context.Background())
+		ids, err := s.sessions.Wishes(context.Background())
 		if s.count() != n || len(ids) != 0 || err != nil {
 			t.Errorf("asked %d times since; wishes %q, %v", s.count()-n, ids, err)
 		}
@@ -637,7 +648,7 @@ func TestOperator(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.sessions.AskEnd(context.Background(), session.Ending{
+		if _, err := s.sessions.AskEnd(context.Background(), session.Wish{
 			Session: rec.ID, Opened: rec.Opened, Reason: authz.EndedByOperator.String(), Detail: "by root", Text: "tea time", Asked: time.Now(),
 		}); err != nil {
 			t.Fatal(err)

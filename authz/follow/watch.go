@@ -246,7 +246,7 @@ func (f *Follower) judge(ctx context.Context, changed []directory.Account, byUse
 
 // want writes down that a session should end.
 func (f *Follower) want(ctx context.Context, rec *session.Record, why authz.Review) error {
-	fresh, err := f.cfg.Sessions.AskEnd(ctx, session.Ending{
+	fresh, err := f.cfg.Sessions.AskEnd(ctx, session.Wish{
 		Session: rec.ID, Opened: rec.Opened, Reason: why.Reason.String(), Detail: why.Detail, Rule: why.Rule, Policy: why.Policy,
 		Text: f.cfg.Judge.Parting(why.Reason), Asked: time.Now().UTC(),
 	})

@@ -95,6 +95,7 @@ type Record struct {
 	Remembered string    `json:"remembered,omitempty"` // which it was, of a factor given before
 	Quarantine time.Time `json:"quarantine,omitzero"`  // until then it waits for its factor; zero: not held back
 	Demands    string    `json:"demands,omitempty"`    // the factor that it waits for
+	Released   string    `json:"released,omitempty"`   // by which call of Release
 
 	State   State     `json:"state"`
 	Opened  time.Time `json:"opened"`

@@ -15,6 +15,9 @@ package session
 
 import (
 	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -40,7 +43,13 @@ const (
 	markEnd = 1 << 52
 
 	fieldStart, fieldStop, fieldSeq = "start", "stop", "seq"
+
+	// changes bounds how often a record is read anew because it changed meanwhile. Two
+	// do at once in earnest: accounting and a step-up.
+	changes = 16
 )
+
+var errChanging = errors.New("the record changes all the time")
 
 // Registry is safe for concurrent use; all state is the store's.
 type Registry struct {
@@ -120,13 +129,17 @@ func (o *Opening) UserSeqs() []store.Seq { return []store.Seq{{&o.enter}} }
 // NodeSeqs writes the session down.
 func (o *Opening) NodeSeqs() []store.Seq {
 	id := o.rec.ID
-	return []store.Seq{
+	seqs := []store.Seq{
 		{
 			&store.Delete{Key: store.SessionMarks(id)},
 			&store.Put{Key: store.Session(id), Value: o.rec.marshal(), TTL: o.r.silence() + recordSlack},
 		},
 		{&store.Enter{Key: store.NodeLive(o.rec.Node), Member: id, For: o.r.cfg.Pending}},
 	}
+	if until := o.rec.Quarantine; !until.IsZero() {
+		seqs = append(seqs, store.Seq{&store.Enter{Key: store.Held(), Member: id, For: until.Sub(o.rec.Opened) + heldSlack}})
+	}
+	return seqs
 }
 
 // TooMany reports, when the commit came that far, that the user's limit was
@@ -193,14 +206,28 @@ func (r *Registry) Stop(ctx context.Context, rep Report) (Outcome, error) {
 }
 
 // report is two trips: what is known, and what becomes of it. seq orders the
-// reports of one session.
+// reports of one session. When the session was changed in between, a step-up for one,
+// both are made again: the change must not be undone by what we knew.
 func (r *Registry) report(ctx context.Context, rep Report, seq int64, stop bool) (Outcome, error) {
+	self, first := rand.Text(), false
+	for range changes {
+		out, done, err := r.reportOnce(ctx, rep, seq, stop, self)
+		first = first || out.First
+		if done || err != nil {
+			out.First = first
+			return out, err
+		}
+	}
+	return Outcome{}, fmt.Errorf("session %s: %w", ID(rep.Node, rep.Acct), errChanging)
+}
+
+func (r *Registry) reportOnce(ctx context.Context, rep Report, seq int64, stop bool, self string) (_ Outcome, done bool, _ error) {
 	id := ID(rep.Node, rep.Acct)
 	get := &store.Get{Key: store.Session(id)}
 	marks := &store.Marks{Key: store.SessionMarks(id)}
 	clock := &store.Time{}
 	if err := r.store.Do(ctx, store.Seq{get, marks, clock}); err != nil {
-		return Outcome{}, err
+		return Outcome{}, false, err
 	}
 	rec := Record{
 		ID: id, Node: rep.Node, Acct: rep.Acct, Via: rep.Via, User: rep.User, Source: rep.Source, Addr: rep.Addr,
@@ -209,13 +236,13 @@ func (r *Registry) report(ctx context.Context, rep Report, seq int64, stop bool)
 	if get.Found {
 		var err error
 		if rec, err = parseRecord(get.Value); err != nil {
-			return Outcome{}, err
+			return Outcome{}, false, err
 		}
 	}
 	out := Outcome{Record: rec, Known: get.Found || marks.Last != nil}
 	if marks.Last[fieldSeq] >= markEnd {
 		out.Record.State = Closed
-		return out, nil // it has ended
+		return out, true, nil // it has ended
 	}
 	at := rep.At
 	if at.IsZero() || at.After(clock.Now) {
@@ -239,6 +266,7 @@ func (r *Registry) report(ctx context.Context, rep Report, seq int64, stop bool)
 	var end store.Seq
 	var renew *store.Renew
 	var order *store.Advance
+	var write *store.Swap
 	if stop {
 		rec.State, rec.Ended, rec.Cause = Closed, at, rep.Cause
 		end = r.event(id, fieldStop, Event{Kind: EventStop, At: at, Record: rec})
@@ -249,12 +277,10 @@ func (r *Registry) report(ctx context.Context, rep Report, seq int64, stop bool)
 		seqs = append(seqs, end)
 		seqs = append(seqs, r.forget(rec)...)
 	} else {
-		order = &store.Advance{Key: store.SessionMarks(id), Field: fieldSeq, To: seq, TTL: marksLife}
+		order = &store.Advance{Key: store.SessionMarks(id), Field: fieldSeq, To: seq, ID: self, TTL: marksLife}
+		write = &store.Swap{Key: store.Session(id), Absent: !get.Found, Old: get.Value, New: rec.marshal(), TTL: r.silence() + recordSlack}
 		seqs = append(seqs,
-			store.Seq{
-				order,
-				&store.Put{Key: store.Session(id), Value: rec.marshal(), TTL: r.silence() + recordSlack},
-			},
+			store.Seq{order, write},
 			store.Seq{&store.Enter{Key: store.NodeLive(rec.Node), Member: id, For: r.silence()}},
 			store.Seq{&store.Enter{Key: store.Nodes(), Member: rec.Node, For: r.silence()}},
 		)
@@ -267,25 +293,27 @@ func (r *Registry) report(ctx context.Context, rep Report, seq int64, stop bool)
 		}
 	}
 	if err := r.store.Do(ctx, seqs...); err != nil {
-		return Outcome{}, err
+		return Outcome{}, false, err
 	}
-	if order != nil && order.Last >= markEnd {
+	out.First = begin[0].(*store.Advance).OK
+	switch {
+	case stop:
+		out.First = end[0].(*store.Advance).OK
+	case order.Last >= markEnd && !order.OK:
 		// It ended between our two trips: what we just entered goes again.
 		if err := r.store.Do(ctx, r.forget(rec)...); err != nil {
-			return Outcome{}, err
+			return Outcome{}, false, err
 		}
-		out.Record.State = Closed
-		return out, nil
+		out.Record.State, out.First = Closed, false
+		return out, true, nil
+	case order.OK && !write.OK:
+		return out, false, nil
 	}
 	out.Record = rec
-	out.First = begin[0].(*store.Advance).OK
-	if stop {
-		out.First = end[0].(*store.Advance).OK
-	}
 	if renew != nil {
 		out.AddressLost = !renew.OK || rec.Addr.IsValid() && renew.Addr != rec.Addr
 	}
-	return out, nil
+	return out, true, nil
 }
 
 // event is a sequence that appends an event the first time.

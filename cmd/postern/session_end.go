@@ -49,7 +49,7 @@ func sessionEnd(c *cli) *cobra.Command {
 					message = "Ended by an operator"
 				}
 				for _, rec := range list {
-					if _, err := r.AskEnd(cmd.Context(), session.Ending{
+					if _, err := r.AskEnd(cmd.Context(), session.Wish{
 						Session: rec.ID, Opened: rec.Opened, Reason: authz.EndedByOperator.String(), Detail: operator(reason), Text: message, Asked: time.Now().UTC(),
 					}); err != nil {
 						return err

@@ -17,21 +17,21 @@ import (
 )
 
 // wishes are the sessions that should end, and why.
-func (s *site) wishes(t *testing.T) map[string]session.Ending {
+func (s *site) wishes(t *testing.T) map[string]session.Wish {
 	t.Helper()
-	all := map[string]session.Ending{}
+	all := map[string]session.Wish{}
 	s.open(t, func(cfg *config.Service, st store.Store) {
 		r := service.NewSessions(cfg, st)
-		ids, err := r.Endings(t.Context())
+		names, err := r.Wishes(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, id := range ids {
-			e, rec, found, err := r.Ending(t.Context(), id)
-			if err != nil || !found || rec.ID != id {
-				t.Fatalf("%s: %+v, %v, %v", id, rec, found, err)
+		for _, name := range names {
+			w, rec, found, err := r.Wish(t.Context(), name)
+			if err != nil || !found || w.Kind != session.WishEnd || rec.ID != w.Session {
+				t.Fatalf("%s: %+v, %v, %v", name, rec, found, err)
 			}
-			all[id] = e
+			all[rec.ID] = w
 		}
 	})
 	return all
@@ -95,7 +95,7 @@ func TestSessionEndWaits(t *testing.T) {
 	go func() { // waited for below: what a service does
 		for range 1000 {
 			time.Sleep(20 * time.Millisecond)
-			ids, err := r.Endings(t.Context())
+			ids, err := r.Wishes(t.Context())
 			if err == nil && len(ids) < 2 {
 				continue
 			}

@@ -62,18 +62,6 @@ func CodeFailures(name string) Key { return user(name, ":code") }
 // CodeStrikes is {user:NAME}:code:strikes, zset attempt → ms; life: the memory.
 func CodeStrikes(name string) Key { return user(name, ":code:strikes") }
 
-// UserAsked is {user:NAME}:asked, zset attempt → ms, wrong passwords that a directory
-// with a lockout of its own was asked for; life: that lockout's window.
-func UserAsked(name string) Key { return user(name, ":asked") }
-
-// UserPlaces is {user:NAME}:asking, zset attempt → deadline in ms, those that such a
-// directory is being asked for; life: the last deadline.
-func UserPlaces(name string) Key { return user(name, ":asking") }
-
-// UserCeiling is {user:NAME}:ceiling, the directory's lockout as it was last told; life:
-// given by lockout.
-func UserCeiling(name string) Key { return user(name, ":ceiling") }
-
 // UserTokens is {user:NAME}:tokens, JSON with sealed secrets; life: unlimited,
 // an enrolment does not lapse.
 func UserTokens(name string) Key { return user(name, ":tokens") }
@@ -93,6 +81,18 @@ func UserCeremony(name, challenge string) Key { return user(name, ":ceremony:"+e
 // UserChange is {user:NAME}:change:DIALOGUE, what became of the leave to change a
 // password in one login dialogue; life: as long as the leave, given by authz.
 func UserChange(name, dialogue string) Key { return user(name, ":change:"+escape(dialogue)) }
+
+// UserGrants is {user:NAME}:grants, JSON of the remembered factors; life: that of the
+// longest, given by grant.
+func UserGrants(name string) Key { return user(name, ":grants") }
+
+// UserState is {user:NAME}:state:NONCE, who answered a challenge; life: longer than the
+// challenge is open, given by authz.
+func UserState(name, nonce string) Key { return user(name, ":state:"+escape(nonce)) }
+
+// UserRetry is {user:NAME}:retry:DIALOGUE, the attempt that was asked for a code in one
+// login dialogue; life: as long as a dialogue may last, given by authz.
+func UserRetry(name, dialogue string) Key { return user(name, ":retry:"+escape(dialogue)) }
 
 // UserLive is {user:NAME}:live, zset session → deadline in ms; life: the last
 // deadline and lapsedFor.
@@ -119,29 +119,6 @@ func SourceFailures(source netip.Prefix) Key {
 func SourceStrikes(source netip.Prefix) Key {
 	return Key{"src:" + source.String(), ":fail:strikes"}
 }
-
-// SourceUsers is {src:PREFIX}:users, zset user → ms, who failed from there; life: the
-// window.
-func SourceUsers(source netip.Prefix) Key { return Key{"src:" + source.String(), ":users"} }
-
-// SourceSprays is {src:PREFIX}:users:strikes, zset user → ms; life: the memory.
-func SourceSprays(source netip.Prefix) Key {
-	return Key{"src:" + source.String(), ":users:strikes"}
-}
-
-// SprayUsers is {spray}:users, zset user → ms, who failed from anywhere; life: the
-// window.
-func SprayUsers() Key { return Key{"spray", ":users"} }
-
-// Sprays is {spray}:users:strikes, zset user → ms; life: the memory.
-func Sprays() Key { return Key{"spray", ":users:strikes"} }
-
-// Locks is {locks}:now, zset lock → deadline in ms; life: the last deadline and what
-// lockout gives.
-func Locks() Key { return Key{"locks", ":now"} }
-
-// LockTold is {locks}:told:LOCK, who told of it; life: as long as it lasts.
-func LockTold(lock string) Key { return Key{"locks", ":told:" + escape(lock)} }
 
 // Session is {sess:NN}:rec:ID, JSON; life: the deadline and lapsedFor.
 func Session(id string) Key { return shard(id, ":rec:"+escape(id)) }
@@ -179,12 +156,16 @@ func Nodes() Key { return Key{"nodes", ":seen"} }
 // directories for all; life: given by follow.
 func FollowTurn() Key { return Key{"follow", ":turn"} }
 
-// Endings is {ends}:asked, zset session → deadline in ms; life: the last deadline and
+// Wishes is {wishes}:asked, zset wish → deadline in ms; life: the last deadline and
 // lapsedFor.
-func Endings() Key { return Key{"ends", ":asked"} }
+func Wishes() Key { return Key{"wishes", ":asked"} }
 
-// Ending is {ends}:why:ID, JSON; life: the session's deadline in Endings.
-func Ending(session string) Key { return Key{"ends", ":why:" + escape(session)} }
+// Wish is {wishes}:what:NAME, JSON; life: the wish's deadline in Wishes.
+func Wish(name string) Key { return Key{"wishes", ":what:" + escape(name)} }
+
+// Held is {wishes}:held, zset session → when it must have left quarantine, in ms; life:
+// as Wishes. It has the tag of the wishes that are made of it.
+func Held() Key { return Key{"wishes", ":held"} }
 
 // A pool has four keys, {pool:NAME} and :until, zset address → deadline or time
 // of release in ms; :who, hash address → holder NUL owner; :of, hash hHOLDER and

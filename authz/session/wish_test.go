@@ -12,7 +12,7 @@ import (
 	"postern/internal/store/storetest"
 )
 
-func TestEnding(t *testing.T) {
+func TestWish(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, b storetest.Backend) {
 		r := New(b, Config{})
 		rec := record("n1", "a1", "alice")
@@ -25,7 +25,7 @@ func TestEnding(t *testing.T) {
 		}
 		ask := func(opened time.Time) bool {
 			t.Helper()
-			fresh, err := r.AskEnd(ctx, Ending{Session: rec.ID, Opened: opened, Reason: "account disabled", Asked: time.Now()})
+			fresh, err := r.AskEnd(ctx, Wish{Session: rec.ID, Opened: opened, Reason: "account disabled", Asked: time.Now()})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -33,22 +33,22 @@ func TestEnding(t *testing.T) {
 		}
 		listed := func() bool {
 			t.Helper()
-			ids, err := r.Endings(ctx)
+			ids, err := r.Wishes(ctx)
 			if err != nil {
 				t.Fatal(err)
 			}
-			return slices.Contains(ids, rec.ID)
+			return slices.Contains(ids, "end "+rec.ID)
 		}
 		if listed() {
 			t.Error("nobody asked")
 		}
-		if _, _, found, err := r.Ending(ctx, rec.ID); found || err != nil {
+		if _, _, found, err := r.Wish(ctx, "end "+rec.ID); found || err != nil {
 			t.Errorf("nobody asked: %v, %v", found, err)
 		}
 		if !ask(rec.Opened) || ask(rec.Opened) || !listed() {
 			t.Error("asked for once, and then again")
 		}
-		e, got, found, err := r.Ending(ctx, rec.ID)
+		e, got, found, err := r.Wish(ctx, "end "+rec.ID)
 		if err != nil || !found || e.Reason != "account disabled" || got.User != "alice" {
 			t.Errorf("%+v, %+v, %v, %v", e, got, found, err)
 		}
@@ -58,7 +58,7 @@ func TestEnding(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 20 {
 			wg.Go(func() {
-				won, err := r.EndAnswered(ctx, e)
+				won, err := r.Answered(ctx, e)
 				if err != nil {
 					t.Error(err)
 				}
@@ -79,14 +79,14 @@ func TestEnding(t *testing.T) {
 			return // what follows takes a day there
 		}
 		// A wish for a session that is gone is not one for the next of the same ID.
-		b.Sleep(endingDone + time.Second)
+		b.Sleep(wishDone + time.Second)
 		if !ask(rec.Opened.Add(-time.Hour)) {
 			t.Error("not asked")
 		}
-		if _, got, found, err := r.Ending(ctx, rec.ID); got.ID != "" || !found || err != nil {
+		if _, got, found, err := r.Wish(ctx, "end "+rec.ID); got.ID != "" || !found || err != nil {
 			t.Errorf("%+v, %v, %v", got, found, err)
 		}
-		b.Sleep(endingLife + time.Second)
+		b.Sleep(wishLife + time.Second)
 		if listed() {
 			t.Error("the wish does not lapse")
 		}
@@ -94,21 +94,21 @@ func TestEnding(t *testing.T) {
 }
 
 // What is no wish of ours can be taken away.
-func TestEndingUnreadable(t *testing.T) {
+func TestWishUnreadable(t *testing.T) {
 	b := storetest.Embedded(t)
 	r := New(b, Config{})
 	seq := store.Seq{
-		&store.Put{Key: store.Ending("n1/a1"), Value: "{"},
-		&store.Enter{Key: store.Endings(), Member: "n1/a1", For: time.Hour},
+		&store.Put{Key: store.Wish("end n1/a1"), Value: "{"},
+		&store.Enter{Key: store.Wishes(), Member: "end n1/a1", For: time.Hour},
 	}
 	if err := b.Do(ctx, seq); err != nil {
 		t.Fatal(err)
 	}
-	e, rec, found, err := r.Ending(ctx, "n1/a1")
-	if err != nil || !found || rec.ID != "" || e.Session != "n1/a1" {
+	e, rec, found, err := r.Wish(ctx, "end n1/a1")
+	if err != nil || !found || rec.ID != "" || e.Kind != WishUnknown {
 		t.Fatalf("%+v, %+v, %v, %v", e, rec, found, err)
 	}
-	if first, err := r.EndAnswered(ctx, e); err != nil || !first {
+	if first, err := r.Answered(ctx, e); err != nil || !first {
 		t.Errorf("%v, %v", first, err)
 	}
 }

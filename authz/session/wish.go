@@ -1,0 +1,166 @@
+package session
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"postern/internal/store"
+)
+
+// WishKind is what is wished of a session's NAS. The zero value is nothing that could
+// be carried out.
+//
+// Handled in: wishNames, Registry.Ask; follow carries wishes out.
+type WishKind uint8
+
+const (
+	WishUnknown WishKind = iota
+	WishEnd              // that the session ends
+	WishChange           // that it changes
+)
+
+var wishNames = [...]string{WishUnknown: "unknown", WishEnd: "end", WishChange: "change"}
+
+func (k WishKind) String() string {
+	if int(k) < len(wishNames) {
+		return wishNames[k]
+	}
+	return wishNames[WishUnknown]
+}
+
+// MarshalText and UnmarshalText spell a kind in wishes.
+func (k WishKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+func (k *WishKind) UnmarshalText(b []byte) error {
+	*k = WishKind(max(slices.Index(wishNames[:], string(b)), 0))
+	return nil
+}
+
+// Wish is what a session's NAS is to be asked for. It is written down by whoever
+// decides so, a service or an operator, and carried out by whichever service reaches
+// the NAS. It stays until the NAS has answered, the session is gone, or wishLife is
+// over. A session may have one wish of each kind.
+type Wish struct {
+	Kind    WishKind        `json:"kind"`
+	Session string          `json:"session"` // ID
+	Opened  time.Time       `json:"opened"`  // of the session that is meant: an ID may return
+	Reason  string          `json:"reason"`  // authz.Reason's name
+	Detail  string          `json:"detail,omitempty"`
+	Rule    string          `json:"rule,omitempty"`   // of the policy that was asked
+	Policy  string          `json:"policy,omitempty"` // its version
+	Text    string          `json:"text,omitempty"`   // what the user may be shown at the end
+	Change  json.RawMessage `json:"change,omitempty"` // an authz.Change
+	Asked   time.Time       `json:"asked"`
+
+	name, raw string // as it stands in the store
+}
+
+const (
+	wishLife = 24 * time.Hour
+	// wishDone keeps a wish to end that was fulfilled, so that another service that has
+	// just fulfilled it, too, finds that it was not the first.
+	wishDone = 10 * time.Second
+)
+
+// WishesTopic is where the name of each new wish is published.
+const WishesTopic = "wishes"
+
+func wishName(k WishKind, session string) string { return k.String() + " " + session }
+
+// seq writes the wish down. An end is wished once; of changes the last one counts, for
+// it was decided with all that is known.
+func (w *Wish) seq() (store.Seq, error) {
+	b, err := json.Marshal(w)
+	if err != nil {
+		return nil, fmt.Errorf("write down what is wished of session %s: %w", w.Session, err)
+	}
+	name := wishName(w.Kind, w.Session)
+	var write store.Op = &store.Once{Key: store.Wish(name), Value: string(b), TTL: wishLife}
+	if w.Kind == WishChange {
+		write = &store.Put{Key: store.Wish(name), Value: string(b), TTL: wishLife}
+	}
+	return store.Seq{
+		write,
+		&store.Enter{Key: store.Wishes(), Member: name, For: wishLife},
+		&store.Publish{Topic: WishesTopic, Message: name},
+	}, nil
+}
+
+// AskEnd writes down that a session should end; false: that is wished already.
+func (r *Registry) AskEnd(ctx context.Context, w Wish) (bool, error) {
+	w.Kind = WishEnd
+	seq, err := w.seq()
+	if err != nil {
+		return false, err
+	}
+	// One that has to end is waited for no longer.
+	seq = append(store.Seq{&store.Leave{Key: store.Held(), Member: w.Session}}, seq...)
+	if err := r.store.Do(ctx, seq); err != nil {
+		return false, err
+	}
+	return seq.OK(), nil
+}
+
+// Wishes lists the names of all wishes.
+func (r *Registry) Wishes(ctx context.Context) ([]string, error) {
+	return r.members(ctx, store.Wishes(), false)
+}
+
+// Wish reads a wish, and the session. The record is empty when the session is gone, or
+// its ID is another one's by now.
+func (r *Registry) Wish(ctx context.Context, name string) (w Wish, rec Record, found bool, err error) {
+	what := &store.Get{Key: store.Wish(name)}
+	if err := r.store.Do(ctx, store.Seq{what}); err != nil {
+		return Wish{}, Record{}, false, err
+	}
+	if !what.Found {
+		return Wish{}, Record{}, false, nil
+	}
+	if err := json.Unmarshal([]byte(what.Value), &w); err != nil {
+		w = Wish{} // nobody's wish; to be taken away
+	}
+	w.name, w.raw = name, what.Value
+	if w.Session == "" {
+		return w, Record{}, true, nil
+	}
+	rec, found, err = r.Get(ctx, w.Session)
+	if err != nil || !found || !rec.Opened.Equal(w.Opened) {
+		rec = Record{}
+	}
+	return w, rec, true, err
+}
+
+// Answered takes the wish away; true: by this call and no other. A wish that was
+// replaced meanwhile stays.
+func (r *Registry) Answered(ctx context.Context, w Wish) (bool, error) {
+	seq := store.Seq{
+		&store.Swap{Key: store.Wish(w.name), Old: w.raw, New: "done " + rand.Text(), TTL: wishDone},
+		&store.Leave{Key: store.Wishes(), Member: w.name},
+	}
+	if err := r.store.Do(ctx, seq); err != nil {
+		return false, err
+	}
+	return seq.OK(), nil
+}
+
+// Lifting says whether a change of the session is wished that its NAS has not answered.
+func (r *Registry) Lifting(ctx context.Context, id string) (bool, error) {
+	w, _, found, err := r.Wish(ctx, wishName(WishChange, id))
+	return found && w.Kind == WishChange, err
+}
+
+// Lost ends a session that its NAS does not know any more.
+func (r *Registry) Lost(ctx context.Context, rec Record) error {
+	clock := &store.Time{}
+	if err := r.store.Do(ctx, store.Seq{clock}); err != nil {
+		return err
+	}
+	_, err := r.end(ctx, rec.Node, []string{rec.ID}, func(now Record) (time.Time, Cause, bool) {
+		return clock.Now, LostCarrier, now.Opened.Equal(rec.Opened)
+	})
+	return err
+}
