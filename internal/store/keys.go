@@ -62,6 +62,18 @@ func CodeFailures(name string) Key { return user(name, ":code") }
 // CodeStrikes is {user:NAME}:code:strikes, zset attempt → ms; life: the memory.
 func CodeStrikes(name string) Key { return user(name, ":code:strikes") }
 
+// UserAsked is {user:NAME}:asked, zset attempt → ms, wrong passwords that a directory
+// with a lockout of its own was asked for; life: that lockout's window.
+func UserAsked(name string) Key { return user(name, ":asked") }
+
+// UserPlaces is {user:NAME}:asking, zset attempt → deadline in ms, those that such a
+// directory is being asked for; life: the last deadline.
+func UserPlaces(name string) Key { return user(name, ":asking") }
+
+// UserCeiling is {user:NAME}:ceiling, the directory's lockout as it was last told; life:
+// given by lockout.
+func UserCeiling(name string) Key { return user(name, ":ceiling") }
+
 // UserTokens is {user:NAME}:tokens, JSON with sealed secrets; life: unlimited,
 // an enrolment does not lapse.
 func UserTokens(name string) Key { return user(name, ":tokens") }
@@ -102,12 +114,16 @@ func UserLive(name string) Key { return user(name, ":live") }
 // cookie, so that no key opens one. Life: the visit's idle time.
 func PortalSession(hash string) Key { return Key{"portal:" + escape(hash), ":session"} }
 
-// PortalUser is {user:NAME}:portal, zset form → ms: what the portal was sent about a
-// user; life: the window.
-func PortalUser(name string) Key { return user(name, ":portal") }
+// PortalName is {user:NAME}:portal, zset form → ms: what the portal was sent under a
+// name by people who have proved nothing; life: the window.
+func PortalName(name string) Key { return user(name, ":portal") }
 
-// PortalSource is {src:PREFIX}:portal, zset form → ms: the same from a source; life:
-// the window.
+// PortalUser is {user:NAME}:portal:proved, zset form → ms: the same by people who have
+// proved the user's password; life: the window.
+func PortalUser(name string) Key { return user(name, ":portal:proved") }
+
+// PortalSource is {src:PREFIX}:portal, zset form → ms: what the portal was sent from a
+// source by people who have proved nothing; life: the window.
 func PortalSource(source netip.Prefix) Key { return Key{"src:" + source.String(), ":portal"} }
 
 // SourceFailures is {src:PREFIX}:fail, zset attempt → ms; life: the window.
@@ -119,6 +135,29 @@ func SourceFailures(source netip.Prefix) Key {
 func SourceStrikes(source netip.Prefix) Key {
 	return Key{"src:" + source.String(), ":fail:strikes"}
 }
+
+// SourceUsers is {src:PREFIX}:users, zset user → ms, who failed from there; life: the
+// window.
+func SourceUsers(source netip.Prefix) Key { return Key{"src:" + source.String(), ":users"} }
+
+// SourceSprays is {src:PREFIX}:users:strikes, zset user → ms; life: the memory.
+func SourceSprays(source netip.Prefix) Key {
+	return Key{"src:" + source.String(), ":users:strikes"}
+}
+
+// SprayUsers is {spray}:users, zset user → ms, who failed from anywhere; life: the
+// window.
+func SprayUsers() Key { return Key{"spray", ":users"} }
+
+// Sprays is {spray}:users:strikes, zset user → ms; life: the memory.
+func Sprays() Key { return Key{"spray", ":users:strikes"} }
+
+// Locks is {locks}:now, zset lock → deadline in ms; life: the last deadline and what
+// lockout gives.
+func Locks() Key { return Key{"locks", ":now"} }
+
+// LockTold is {locks}:told:LOCK, who told of it; life: as long as it lasts.
+func LockTold(lock string) Key { return Key{"locks", ":told:" + escape(lock)} }
 
 // Session is {sess:NN}:rec:ID, JSON; life: the deadline and lapsedFor.
 func Session(id string) Key { return shard(id, ":rec:"+escape(id)) }
