@@ -1,9 +1,10 @@
 // Package radius is RADIUS as Postern speaks it, over the packets and
 // dictionaries of layeh.com/radius: signing and checking (RFC 2865 §3, RFC 2866
 // §3, RFC 2869 §5.14, RFC 3579 §3.2, RFC 5176 §2.3, RFC 5997 §3), Microsoft's
-// attributes (RFC 2548), a client with fail-over (RFC 5080 §2.2.1, RFC 5997 §4),
-// RADIUS over TLS (RFC 6613 §2.6, RFC 6614), and the NAS's side of dynamic
-// authorization (RFC 5176), over UDP and, in reverse, over TLS.
+// attributes (RFC 2548, MS-RNAP), WISPr's, filter rules (RFC 4849), a client with
+// fail-over (RFC 5080 §2.2.1, RFC 5997 §4), RADIUS over TLS (RFC 6613 §2.6, RFC 6614),
+// and the NAS's side of dynamic authorization (RFC 5176), over UDP and, in reverse,
+// over TLS.
 //
 //	 0                   1                   2                   3
 //	 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1

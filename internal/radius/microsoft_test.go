@@ -131,7 +131,7 @@ func TestNameServersAndClaims(t *testing.T) {
 		NBNS: []netip.Addr{netip.MustParseAddr("10.0.0.3")},
 	}
 	_, _, got := exchanged(t, CodeAccessAccept, func(p *Packet) error {
-		return errors.Join(AddNameServers(p, want), AddRASClient(p, "LAPTOP\x00", "MSRASV5.20"), AddBandwidth(p, Bandwidth{Up: 1e6, Down: 2e6}))
+		return errors.Join(AddNameServers(p, want), AddRASClient(p, "LAPTOP\x00", "MSRASV5.20"), AddBandwidth(p, 1e6, 2e6))
 	})
 	if s := GetNameServers(got); !slices.Equal(s.DNS, want.DNS) || !slices.Equal(s.NBNS, want.NBNS) {
 		t.Errorf("%+v", s)
@@ -139,8 +139,8 @@ func TestNameServersAndClaims(t *testing.T) {
 	if name, version := GetRASClient(got); name != "LAPTOP" || version != "MSRASV5.20" {
 		t.Errorf("%q %q", name, version)
 	}
-	if b := GetBandwidth(got); b != (Bandwidth{1e6, 2e6}) {
-		t.Errorf("%+v", b)
+	if up, down := GetBandwidth(got); up != 1e6 || down != 2e6 {
+		t.Errorf("%d %d", up, down)
 	}
 	p := NewRequest(CodeAccessRequest, testSecret)
 	if AddNameServers(p, NameServers{DNS: make([]netip.Addr, 3)}) == nil || AddNameServers(p, NameServers{DNS: []netip.Addr{netip.IPv6Loopback()}}) == nil {
@@ -285,7 +285,9 @@ func readEverything(p *Packet) {
 	_, _ = GetRASClient(p)
 	_, _ = GetMPPEPolicy(p)
 	_, _, _ = MPPEKeys(p)
-	_ = GetBandwidth(p)
+	_, _ = GetBandwidth(p)
+	_, _, _ = GetQuarantine(p)
+	_, _ = GetFilterRules(p)
 }
 
 func FuzzMSAttributes(f *testing.F) {
@@ -324,7 +326,7 @@ func FuzzMSAttributes(f *testing.F) {
 			}
 		}
 		// What the walk finds is found again when it is written alone.
-		for _, vendor := range []uint32{vendorMicrosoft, 14122} {
+		for _, vendor := range []uint32{vendorMicrosoft, vendorWISPr} {
 			for typ, v := range vendorAttributes(p, vendor) {
 				q := NewRequest(CodeAccessRequest, testSecret)
 				if err := addVendor(q, vendor, typ, v); err != nil {
