@@ -5,6 +5,8 @@ import (
 	"errors"
 	"reflect"
 	"testing"
+
+	"postern/authz/mfa/webauthn/webauthntest"
 )
 
 // The corpus of both targets has what TestRegisterAndAssert's device answers: keys
@@ -26,8 +28,8 @@ func FuzzResponseInside(f *testing.F) {
 		if !registration {
 			response = map[string]any{"clientDataJSON": b64(client), "authenticatorData": b64(data), "signature": "AA"}
 		}
-		d := device{id: []byte{1}}
-		readAgain(t, d.answer(response))
+		d := webauthntest.Device{ID: []byte{1}}
+		readAgain(t, d.Answer(response))
 	})
 }
 

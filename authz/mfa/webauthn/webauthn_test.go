@@ -3,6 +3,7 @@ package webauthn
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"postern/authz/mfa/webauthn/webauthntest"
 	"postern/internal/seal"
 	"postern/internal/store"
 	"postern/internal/store/storetest"
@@ -45,13 +47,13 @@ func service(t testing.TB, s store.Store) *Verifier {
 	return v
 }
 
-func register(t testing.TB, v *Verifier, user string, d *device) Key {
+func register(t testing.TB, v *Verifier, user string, d *webauthntest.Device) Key {
 	t.Helper()
 	c, err := v.BeginRegistration(ctx, noon, user, page)
 	if err != nil {
 		t.Fatal(err)
 	}
-	k, err := v.FinishRegistration(ctx, noon, user, page, c.Sealed, "phone", d.create(t, c))
+	k, err := v.FinishRegistration(ctx, noon, user, page, c.Sealed, "phone", d.Create(t, c.Options))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,10 +69,10 @@ func begin(t testing.TB, v *Verifier, user string) *Ceremony {
 	return c
 }
 
-func assert(t testing.TB, v *Verifier, user string, d *device) error {
+func assert(t testing.TB, v *Verifier, user string, d *webauthntest.Device) error {
 	t.Helper()
 	c := begin(t, v, user)
-	_, err := v.FinishAssertion(ctx, noon, user, page, c.Sealed, d.get(t, c))
+	_, err := v.FinishAssertion(ctx, noon, user, page, c.Sealed, d.Get(t, c.Options))
 	return err
 }
 
@@ -85,30 +87,30 @@ func TestRegisterAndAssert(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		o := readOptions(t, c)
+		o := webauthntest.Read(t, c.Options)
 		if o.RP.ID != "vpn.corp.example" || o.RP.Name != "Corp VPN" || o.User.Name != "alice" || o.Selection.UV != "required" ||
 			o.Selection.Resident != "discouraged" || o.Attestation != "none" || o.Timeout != 300_000 || len(o.Parameters) != 3 || len(o.Challenge) != 43 {
 			t.Errorf("%s", c.Options)
 		}
 		d := newDevice(t)
-		k, err := two.FinishRegistration(ctx, noon.Add(time.Minute), "alice", page, c.Sealed, " my\tphone\x00 ", d.create(t, c))
+		k, err := two.FinishRegistration(ctx, noon.Add(time.Minute), "alice", page, c.Sealed, " my\tphone\x00 ", d.Create(t, c.Options))
 		if err != nil {
 			t.Fatal(err)
 		}
 		if k.ID == "" || k.Label != "myphone" || !k.Created.Equal(noon.Add(time.Minute)) || !k.Used.IsZero() {
 			t.Errorf("%+v", k)
 		}
-		if len(d.handle) != 64 || bytes.Contains(d.handle, []byte("alice")) {
-			t.Errorf("handle %q", d.handle)
+		if len(d.Handle) != 64 || bytes.Contains(d.Handle, []byte("alice")) {
+			t.Errorf("handle %q", d.Handle)
 		}
 		c = begin(t, one, "Alice") // as the store's keys fold names
-		if o := readOptions(t, c); o.RPID != "vpn.corp.example" || o.UV != "required" || len(o.Allow) != 1 || o.Allow[0].ID != b64(d.id) {
+		if o := webauthntest.Read(t, c.Options); o.RPID != "vpn.corp.example" || o.UV != "required" || len(o.Allow) != 1 || o.Allow[0].ID != b64(d.ID) {
 			t.Errorf("%s", c.Options)
 		}
 		if bytes.Contains(c.Options, []byte("warp")) || !bytes.Contains(c.Options, []byte("usb")) {
 			t.Errorf("transports: %s", c.Options)
 		}
-		got, err := two.FinishAssertion(ctx, noon.Add(2*time.Minute), "ALICE", page, c.Sealed, d.get(t, c))
+		got, err := two.FinishAssertion(ctx, noon.Add(2*time.Minute), "ALICE", page, c.Sealed, d.Get(t, c.Options))
 		if err != nil || got.ID != k.ID || !got.Used.Equal(noon.Add(2*time.Minute)) {
 			t.Errorf("%+v, %v", got, err)
 		}
@@ -123,13 +125,13 @@ func TestRegisterAndAssert(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if o := readOptions(t, c); len(o.Exclude) != 1 || o.Exclude[0].ID != b64(d.id) || o.User.ID != b64(d.handle) {
+		if o := webauthntest.Read(t, c.Options); len(o.Exclude) != 1 || o.Exclude[0].ID != b64(d.ID) || o.User.ID != b64(d.Handle) {
 			t.Errorf("%s", c.Options)
 		}
-		if _, err := one.FinishRegistration(ctx, noon, "alice", page, c.Sealed, "", e.create(t, c)); err != nil {
+		if _, err := one.FinishRegistration(ctx, noon, "alice", page, c.Sealed, "", e.Create(t, c.Options)); err != nil {
 			t.Fatal(err)
 		}
-		for _, d := range []*device{e, d} {
+		for _, d := range []*webauthntest.Device{e, d} {
 			if err := assert(t, one, "alice", d); err != nil {
 				t.Error(err)
 			}
@@ -143,10 +145,10 @@ func TestRegisterAndAssert(t *testing.T) {
 		if err := two.Remove(ctx, "alice", k.ID); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := one.FinishAssertion(ctx, noon, "alice", page, c.Sealed, d.get(t, c)); !errors.Is(err, ErrRefused) {
+		if _, err := one.FinishAssertion(ctx, noon, "alice", page, c.Sealed, d.Get(t, c.Options)); !errors.Is(err, ErrRefused) {
 			t.Errorf("a removed key: %v", err)
 		}
-		if o := readOptions(t, begin(t, one, "alice")); len(o.Allow) != 1 || o.Allow[0].ID != b64(e.id) {
+		if o := webauthntest.Read(t, begin(t, one, "alice").Options); len(o.Allow) != 1 || o.Allow[0].ID != b64(e.ID) {
 			t.Errorf("%+v", o)
 		}
 		if err := one.Reset(ctx, "alice"); err != nil {
@@ -164,20 +166,20 @@ func TestRefusals(t *testing.T) {
 	v := service(t, s)
 	for _, row := range []struct {
 		name string
-		lie  func(*device)
+		lie  func(*webauthntest.Device)
 		want error
 	}{
-		{"origin", func(d *device) { d.origin = "https://vpn.corp.example.evil.example" }, ErrOrigin},
-		{"port", func(d *device) { d.origin = "https://vpn.corp.example:8443" }, ErrOrigin},
-		{"scheme", func(d *device) { d.origin = "http://vpn.corp.example" }, ErrOrigin},
-		{"origin's case", func(d *device) { d.origin = "https://VPN.corp.example" }, ErrOrigin},
-		{"origin with a path", func(d *device) { d.origin = "https://vpn.corp.example/" }, ErrOrigin},
-		{"frame", func(d *device) { d.crossOrigin = true }, ErrOrigin},
-		{"relying party", func(d *device) { d.rpID = "corp.example" }, ErrRefused},
-		{"challenge", func(d *device) { d.challenge = b64(make([]byte, 32)) }, ErrRefused},
-		{"not verified", func(d *device) { d.unverified = true }, ErrUnverified},
-		{"not touched", func(d *device) { d.absent = true }, ErrRefused},
-		{"backed up and not eligible", func(d *device) { d.backup = 1 << 4 }, ErrRefused},
+		{"origin", func(d *webauthntest.Device) { d.Origin = "https://vpn.corp.example.evil.example" }, ErrOrigin},
+		{"port", func(d *webauthntest.Device) { d.Origin = "https://vpn.corp.example:8443" }, ErrOrigin},
+		{"scheme", func(d *webauthntest.Device) { d.Origin = "http://vpn.corp.example" }, ErrOrigin},
+		{"origin's case", func(d *webauthntest.Device) { d.Origin = "https://VPN.corp.example" }, ErrOrigin},
+		{"origin with a path", func(d *webauthntest.Device) { d.Origin = "https://vpn.corp.example/" }, ErrOrigin},
+		{"frame", func(d *webauthntest.Device) { d.CrossOrigin = true }, ErrOrigin},
+		{"relying party", func(d *webauthntest.Device) { d.RPID = "corp.example" }, ErrRefused},
+		{"challenge", func(d *webauthntest.Device) { d.Challenge = b64(make([]byte, 32)) }, ErrRefused},
+		{"not verified", func(d *webauthntest.Device) { d.Unverified = true }, ErrUnverified},
+		{"not touched", func(d *webauthntest.Device) { d.Absent = true }, ErrRefused},
+		{"backed up and not eligible", func(d *webauthntest.Device) { d.Backup = webauthntest.BackedUp }, ErrRefused},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			d := newDevice(t)
@@ -186,7 +188,7 @@ func TestRefusals(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := v.FinishRegistration(ctx, noon, "bob", page, c.Sealed, "", d.create(t, c)); !errors.Is(err, row.want) {
+			if _, err := v.FinishRegistration(ctx, noon, "bob", page, c.Sealed, "", d.Create(t, c.Options)); !errors.Is(err, row.want) {
 				t.Errorf("registration: %v", err)
 			}
 			if list, err := v.Keys(ctx, "bob"); err != nil || len(list) != 0 {
@@ -213,7 +215,7 @@ func TestReplay(t *testing.T) {
 		register(t, services[0], "alice", d)
 		for range 10 {
 			c := begin(t, services[0], "alice")
-			answer := d.get(t, c)
+			answer := d.Get(t, c.Options)
 			var won, used atomic.Int32
 			var wg sync.WaitGroup
 			for i := range 6 {
@@ -237,10 +239,10 @@ func TestReplay(t *testing.T) {
 
 		// A wrong answer is the only one as well.
 		c := begin(t, services[0], "alice")
-		right := d.get(t, c)
-		d.unverified = true
-		wrong := d.get(t, c)
-		d.unverified = false
+		right := d.Get(t, c.Options)
+		d.Unverified = true
+		wrong := d.Get(t, c.Options)
+		d.Unverified = false
 		if _, err := services[0].FinishAssertion(ctx, noon, "alice", page, c.Sealed, wrong); !errors.Is(err, ErrUnverified) {
 			t.Error(err)
 		}
@@ -250,7 +252,7 @@ func TestReplay(t *testing.T) {
 
 		// The mark outlives the ceremony on the store's own clock.
 		c = begin(t, services[0], "alice")
-		answer := d.get(t, c)
+		answer := d.Get(t, c.Options)
 		if _, err := services[0].FinishAssertion(ctx, noon, "alice", page, c.Sealed, answer); err != nil {
 			t.Fatal(err)
 		}
@@ -264,7 +266,7 @@ func TestReplay(t *testing.T) {
 			t.Fatal(err)
 		}
 		e := newDevice(t)
-		answer = e.create(t, c)
+		answer = e.Create(t, c.Options)
 		if _, err := services[0].FinishRegistration(ctx, noon, "alice", page, c.Sealed, "", answer); err != nil {
 			t.Fatal(err)
 		}
@@ -281,27 +283,27 @@ func TestCounter(t *testing.T) {
 	if err := assert(t, v, "alice", d); err != nil {
 		t.Fatal(err)
 	}
-	d.still = true
+	d.Still = true
 	if err := assert(t, v, "alice", d); !errors.Is(err, ErrClone) {
 		t.Errorf("the same count: %v", err)
 	}
-	d.count = 0
+	d.Count = 0
 	if err := assert(t, v, "alice", d); !errors.Is(err, ErrClone) {
 		t.Errorf("back at 0: %v", err)
 	}
-	d.count, d.still = 40, false
+	d.Count, d.Still = 40, false
 	if err := assert(t, v, "alice", d); err != nil {
 		t.Errorf("further on: %v", err)
 	}
 	none := newDevice(t)
-	none.still, none.backup = true, flagBE|1<<4
+	none.Still, none.Backup = true, webauthntest.BackupEligible|webauthntest.BackedUp
 	register(t, v, "alice", none)
 	for range 2 {
 		if err := assert(t, v, "alice", none); err != nil {
 			t.Errorf("a key without a counter: %v", err)
 		}
 	}
-	none.backup = 0
+	none.Backup = 0
 	if err := assert(t, v, "alice", none); !errors.Is(err, ErrRefused) {
 		t.Errorf("a key that cannot be backed up any more: %v", err)
 	}
@@ -314,13 +316,13 @@ func TestCopiesAtOnce(t *testing.T) {
 		d := newDevice(t)
 		register(t, services[0], "alice", d)
 		for range 10 {
-			d.count++
-			d.still = true
+			d.Count++
+			d.Still = true
 			var won atomic.Int32
 			var wg sync.WaitGroup
 			for i := range 2 {
 				c := begin(t, services[i], "alice")
-				answer := d.get(t, c)
+				answer := d.Get(t, c.Options)
 				wg.Go(func() {
 					switch _, err := services[i].FinishAssertion(ctx, noon, "alice", page, c.Sealed, answer); {
 					case err == nil:
@@ -350,23 +352,23 @@ func TestCeremony(t *testing.T) {
 		t.Errorf("another user's key: %v", err)
 	}
 	c := begin(t, v, "mallory")
-	if _, err := v.FinishAssertion(ctx, noon, "alice", page, c.Sealed, mallory.get(t, c)); !errors.Is(err, ErrCeremony) {
+	if _, err := v.FinishAssertion(ctx, noon, "alice", page, c.Sealed, mallory.Get(t, c.Options)); !errors.Is(err, ErrCeremony) {
 		t.Errorf("another user's ceremony: %v", err)
 	}
 	// With the key ID of the victim and the own key.
 	c = begin(t, v, "alice")
-	thief := &device{id: alice.id, key: mallory.key, handle: alice.handle, origin: alice.origin, count: 100}
-	if _, err := v.FinishAssertion(ctx, noon, "alice", page, c.Sealed, thief.get(t, c)); !errors.Is(err, ErrRefused) {
+	thief := &webauthntest.Device{ID: alice.ID, Key: mallory.Key, Handle: alice.Handle, Origin: alice.Origin, Count: 100}
+	if _, err := v.FinishAssertion(ctx, noon, "alice", page, c.Sealed, thief.Get(t, c.Options)); !errors.Is(err, ErrRefused) {
 		t.Errorf("another key under the ID: %v", err)
 	}
 	// With the own handle.
-	thief = &device{id: alice.id, key: alice.key, handle: mallory.handle, origin: alice.origin, count: 100}
+	thief = &webauthntest.Device{ID: alice.ID, Key: alice.Key, Handle: mallory.Handle, Origin: alice.Origin, Count: 100}
 	if err := assert(t, v, "alice", thief); !errors.Is(err, ErrRefused) {
 		t.Errorf("another handle: %v", err)
 	}
 
 	c = begin(t, v, "alice")
-	answer := alice.get(t, c)
+	answer := alice.Get(t, c.Options)
 	for name, row := range map[string]struct {
 		now           time.Time
 		scope, sealed string
@@ -389,7 +391,7 @@ func TestCeremony(t *testing.T) {
 	if _, err := v.FinishAssertion(ctx, noon, "alice", page, r.Sealed, answer); !errors.Is(err, ErrCeremony) {
 		t.Errorf("a registration's ceremony: %v", err)
 	}
-	if _, err := v.FinishRegistration(ctx, noon.Add(ceremonyLife+time.Second), "alice", page, r.Sealed, "", newDevice(t).create(t, r)); !errors.Is(err, ErrExpired) {
+	if _, err := v.FinishRegistration(ctx, noon.Add(ceremonyLife+time.Second), "alice", page, r.Sealed, "", newDevice(t).Create(t, r.Options)); !errors.Is(err, ErrExpired) {
 		t.Errorf("an expired registration: %v", err)
 	}
 	// None of that has used it up.
@@ -401,7 +403,7 @@ func TestCeremony(t *testing.T) {
 		t.Fatal(err)
 	}
 	c = begin(t, v, "alice")
-	if _, err := other.FinishAssertion(ctx, noon, "alice", page, c.Sealed, alice.get(t, c)); !errors.Is(err, ErrCeremony) {
+	if _, err := other.FinishAssertion(ctx, noon, "alice", page, c.Sealed, alice.Get(t, c.Options)); !errors.Is(err, ErrCeremony) {
 		t.Errorf("another ring: %v", err)
 	}
 }
@@ -409,7 +411,7 @@ func TestCeremony(t *testing.T) {
 func TestBounds(t *testing.T) {
 	v := service(t, storetest.Embedded(t))
 	d := newDevice(t)
-	d.id = make([]byte, maxKeyID) // the longest there is
+	d.ID = make([]byte, maxKeyID) // the longest there is
 	register(t, v, "alice", d)
 	if err := assert(t, v, "alice", d); err != nil {
 		t.Error(err)
@@ -421,7 +423,7 @@ func TestBounds(t *testing.T) {
 	if len(c.Sealed) > maxCeremony/2 {
 		t.Errorf("a ceremony has %d octets", len(c.Sealed))
 	}
-	answer := newDevice(t).create(t, c)
+	answer := newDevice(t).Create(t, c.Options)
 	pad := bytes.Repeat([]byte(" "), maxResponse)
 	for name, b := range map[string][]byte{
 		"oversized": append(pad, answer...), "empty": nil, "no JSON": []byte("{"), "another JSON": []byte("[]"), "twice": append(answer, answer...),
@@ -431,15 +433,15 @@ func TestBounds(t *testing.T) {
 		}
 	}
 	certified, foreign := newDevice(t), newDevice(t)
-	certified.format, certified.certificate = "packed", true
-	foreign.format = "tpm"
-	for _, d := range []*device{certified, foreign} {
-		if _, err := v.FinishRegistration(ctx, noon, "alice", page, c.Sealed, "", d.create(t, c)); !errors.Is(err, ErrResponse) {
-			t.Errorf("attestation %s: %v", d.format, err)
+	certified.Format, certified.Certificate = "packed", true
+	foreign.Format = "tpm"
+	for _, d := range []*webauthntest.Device{certified, foreign} {
+		if _, err := v.FinishRegistration(ctx, noon, "alice", page, c.Sealed, "", d.Create(t, c.Options)); !errors.Is(err, ErrResponse) {
+			t.Errorf("attestation %s: %v", d.Format, err)
 		}
 	}
 	// The same key once more, as a browser would that does not look at the list.
-	if _, err := v.FinishRegistration(ctx, noon, "alice", page, c.Sealed, "", d.create(t, c)); !errors.Is(err, ErrDuplicate) {
+	if _, err := v.FinishRegistration(ctx, noon, "alice", page, c.Sealed, "", d.Create(t, c.Options)); !errors.Is(err, ErrDuplicate) {
 		t.Errorf("the same key: %v", err)
 	}
 
@@ -454,12 +456,12 @@ func TestBounds(t *testing.T) {
 	for i := range maxKeys - 2 {
 		d := newDevice(t)
 		if i == 0 {
-			d.format = "packed" // vouches for itself
+			d.Format = "packed" // vouches for itself
 		}
 		register(t, v, "alice", d)
 	}
 	for i, want := range []error{nil, ErrTooMany} {
-		_, err := v.FinishRegistration(ctx, noon, "alice", page, late[i].Sealed, strings.Repeat("é", 100), newDevice(t).create(t, late[i]))
+		_, err := v.FinishRegistration(ctx, noon, "alice", page, late[i].Sealed, strings.Repeat("é", 100), newDevice(t).Create(t, late[i].Options))
 		if !errors.Is(err, want) {
 			t.Errorf("%d: %v, want %v", i, err, want)
 		}
@@ -472,7 +474,7 @@ func TestBounds(t *testing.T) {
 		t.Errorf("%v, %v", list, err)
 	}
 	c = begin(t, v, "alice")
-	for name, b := range map[string][]byte{"oversized": append(pad, d.get(t, c)...), "a registration's": answer, "empty": nil} {
+	for name, b := range map[string][]byte{"oversized": append(pad, d.Get(t, c.Options)...), "a registration's": answer, "empty": nil} {
 		if _, err := v.FinishAssertion(ctx, noon, "alice", page, c.Sealed, b); !errors.Is(err, ErrResponse) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -491,7 +493,7 @@ func TestFirstKeyTwice(t *testing.T) {
 		cs = append(cs, c)
 	}
 	for i, want := range []error{nil, ErrCeremony} {
-		if _, err := v.FinishRegistration(ctx, noon, "alice", page, cs[i].Sealed, "", newDevice(t).create(t, cs[i])); !errors.Is(err, want) {
+		if _, err := v.FinishRegistration(ctx, noon, "alice", page, cs[i].Sealed, "", newDevice(t).Create(t, cs[i].Options)); !errors.Is(err, want) {
 			t.Errorf("%d: %v", i, err)
 		}
 	}
@@ -598,3 +600,9 @@ func TestRelyingParty(t *testing.T) {
 		}
 	}
 }
+
+func newDevice(t testing.TB) *webauthntest.Device {
+	return webauthntest.New(t, "https://vpn.corp.example")
+}
+
+func b64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
