@@ -22,36 +22,55 @@ func (s *Server) login(ctx context.Context, t *ticket) (*radius.Packet, error) {
 	if res == nil {
 		res = &authz.Result{Verdict: authz.Silent, Reason: authz.InternalError}
 	}
-	verdict := res.Verdict
-	if verdict == authz.Accept && (r.Method == authz.MethodUnknown || r.Method == authz.MethodPAP && !r.AllowPAP) {
+	if why := s.beyond(t, r, res); why != "" {
 		// No Decider of ours does that. Should one, this is the last place to notice.
-		s.log.Error("a login without an allowed proof was permitted, and is refused", "client", t.client.Name, "proof", how.String(), "decision", res.DecisionID)
+		s.log.Error("a decision goes beyond what may be answered, and the login is refused", "fault", why, "client", t.client.Name, "proof", how.String(), "decision", res.DecisionID)
 		res = &authz.Result{Reason: authz.MethodRefused}
-		verdict = authz.Reject
 	}
-	switch verdict {
-	case authz.Accept:
-		p, err := accept(t, r, res)
-		if err != nil {
-			s.log.Error("login permitted, but the answer cannot be made", "client", t.client.Name, "decision", res.DecisionID, "error", err)
-			s.metrics.login(how, authz.Silent, authz.InternalError)
-			return nil, dropUnencodable
-		}
-		s.metrics.login(how, verdict, res.Reason)
-		return p, nil
-	case authz.Silent:
-		s.metrics.login(how, verdict, res.Reason)
+	t.hold = res.Delay
+	p, err := s.answerTo(t, r, res)
+	switch {
+	case err != nil:
+		s.log.Error("login decided, but the answer cannot be made", "client", t.client.Name, "verdict", res.Verdict.String(), "decision", res.DecisionID, "error", err)
+		s.metrics.login(how, authz.Silent, authz.InternalError)
+		return nil, dropUnencodable
+	case p == nil:
+		s.metrics.login(how, authz.Silent, res.Reason)
 		if s.quiet.now() {
 			s.log.Warn("logins are left without an answer", "reason", res.Reason.String(), "decision", res.DecisionID)
 		}
 		return nil, dropUndecided
+	}
+	s.metrics.login(how, res.Verdict, res.Reason)
+	return p, nil
+}
+
+// answerTo makes the packet; nil is silence.
+func (s *Server) answerTo(t *ticket, r *authz.Request, res *authz.Result) (*radius.Packet, error) {
+	switch res.Verdict {
+	case authz.Accept:
+		return accept(t, r, res)
 	case authz.Challenge:
-		s.metrics.login(how, verdict, res.Reason)
-		return challenge(t.packet, res), nil
+		return challenge(t.packet, res)
+	case authz.Silent:
+		return nil, nil //nolint:nilnil // see above
 	case authz.Reject:
 	}
-	s.metrics.login(how, authz.Reject, res.Reason)
 	return reject(t.packet, res), nil
+}
+
+// beyond says in what a decision cannot be meant for who asks; "" is in nothing.
+func (s *Server) beyond(t *ticket, r *authz.Request, res *authz.Result) string {
+	proved := r.Method.MSCHAPv2() || r.Method == authz.MethodPAP && r.AllowPAP
+	switch {
+	case res.Verdict == authz.Accept && !proved:
+		return "permitted without an allowed proof"
+	case res.Verdict == authz.Accept && !t.client.Node && res.Grant.Quarantine != authz.Quarantine{}:
+		return "quarantine at a NAS that is no node" // to it an Access-Accept as any
+	case res.Verdict == authz.Challenge && r.Method != authz.MethodPAP:
+		return "Access-Challenge to something else than PAP" // which MS-CHAP could not answer
+	}
+	return ""
 }
 
 // request maps an Access-Request. What it proves itself with and we do not take, the
@@ -61,9 +80,7 @@ func (s *Server) request(t *ticket) (*authz.Request, proof) {
 	r := &authz.Request{
 		Now: t.taken, NAS: nas(t), User: rfc2865.UserName_GetString(p), Source: source(p),
 		SessionID: text(rfc2866.AcctSessionID_GetString(p)), Tunnel: tunnel(p), AllowPAP: t.client.AllowPAP,
-	}
-	if state, err := rfc2865.State_Lookup(p); err == nil {
-		r.State = state
+		Node: t.client.Node, CodeInPassword: t.client.CodeInPassword, State: stateOf(p),
 	}
 	name, version := radius.GetRASClient(p)
 	r.ClientName, r.ClientVersion = text(name), text(version)

@@ -54,6 +54,46 @@ func TestRequestOfANode(t *testing.T) {
 	}
 }
 
+// What the configuration says of a client goes with its requests.
+func TestRequestOfAClient(t *testing.T) {
+	clients := testClients()
+	clients[0].Node, clients[1].CodeInPassword = true, true
+	s := newService(t, Config{Clients: clients})
+	for _, c := range []struct {
+		from       netip.AddrPort
+		node, code bool
+	}{{loopback, true, false}, {nasAddr, false, true}, {netip.MustParseAddrPort("203.0.113.1:1"), false, false}} {
+		s.ask(t, access(t, pap("alice", goodPassword)), c.from)
+		if got := s.decider.last(t); got.Node != c.node || got.CodeInPassword != c.code {
+			t.Errorf("%v: node %v, code in password %v", c.from, got.Node, got.CodeInPassword)
+		}
+	}
+}
+
+// Several State are not ours: we send one. They must not make a new login of what
+// answers a challenge.
+func TestState(t *testing.T) {
+	full := strings.Repeat("s", 253)
+	for _, c := range []struct {
+		states []string
+		want   string // "" with none
+	}{
+		{nil, ""}, {[]string{"x"}, "x"}, {[]string{full}, full},
+		{[]string{""}, string(noState)}, {[]string{"x", "x"}, string(noState)}, {[]string{full, "y", "z"}, string(noState)},
+		{[]string{"x", ""}, string(noState)}, {[]string{"", "x"}, string(noState)},
+	} {
+		s := newService(t, Config{})
+		fill := []func(*radius.Packet){pap("alice", goodPassword)}
+		for _, state := range c.states {
+			fill = append(fill, add(rfc2865.State_Type, state))
+		}
+		s.ask(t, access(t, fill...), nasAddr)
+		if got := s.decider.last(t).State; string(got) != c.want || (got == nil) != (c.states == nil) {
+			t.Errorf("%d states: %q, want %q", len(c.states), got, c.want)
+		}
+	}
+}
+
 // A change arrives whole, and nothing of it is kept.
 func TestRequestOfAChange(t *testing.T) {
 	s := newService(t, Config{})

@@ -64,12 +64,33 @@ func accept(t *ticket, r *authz.Request, res *authz.Result) (*radius.Packet, err
 	do(g.InterimInterval > 0, func() error {
 		return rfc2869.AcctInterimInterval_Add(p, rfc2869.AcctInterimInterval(max(seconds(g.InterimInterval), minInterim)))
 	})
-	do(g.Filter != "", func() error { return rfc2865.FilterID_AddString(p, g.Filter) })
+	errs = append(errs, enforce(p, g, t.client.Node))
 	for _, route := range g.Routes {
 		do(true, func() error { return addRoute(p, route) })
 	}
 	do(len(g.Class) > 0, func() error { return rfc2865.Class_Add(p, g.Class) })
 	return p, errors.Join(errs...)
+}
+
+// enforce adds what a NAS is to hold its client to. What only our nodes understand goes
+// to nobody else; login has seen to it that no quarantine is among it then.
+func enforce(p *radius.Packet, g *authz.Grant, node bool) error {
+	var errs []error
+	switch {
+	case g.Quarantine != authz.Quarantine{}:
+		errs = append(errs, radius.AddQuarantine(p, g.Quarantine.For, g.Quarantine.URL))
+	case g.Filter != "":
+		errs = append(errs, rfc2865.FilterID_AddString(p, g.Filter))
+		if node {
+			errs = append(errs, radius.AddFilterRules(p, g.Rules))
+		}
+	case len(g.Rules) > 0:
+		errs = append(errs, fmt.Errorf("add rules of a filter without a name: %w", radius.ErrValue))
+	}
+	if node {
+		errs = append(errs, radius.AddBandwidth(p, g.Bandwidth.Up, g.Bandwidth.Down))
+	}
+	return errors.Join(errs...)
 }
 
 // addRoute adds a Framed-Route in the words of RFC 2865 §5.22: the network, the
@@ -120,14 +141,18 @@ func reject(request *radius.Packet, res *authz.Result) *radius.Packet {
 
 // challenge makes an Access-Challenge: what the user is to be asked for, and the State
 // that the answer to it must carry (RFC 2865 §4.4).
-func challenge(request *radius.Packet, res *authz.Result) *radius.Packet {
+func challenge(request *radius.Packet, res *authz.Result) (*radius.Packet, error) {
 	p := radius.NewReply(request, radius.CodeAccessChallenge)
-	// These cannot fail: State is ours, the text is cut to what fits.
-	_ = rfc2865.State_Add(p, res.State)
-	if res.Message != "" {
-		_ = rfc2865.ReplyMessage_AddString(p, cut(res.Message, maxText))
+	if len(res.State) == 0 { // the answer would be a new login
+		return nil, fmt.Errorf("make a challenge without State: %w", radius.ErrValue)
 	}
-	return p
+	if err := rfc2865.State_Add(p, res.State); err != nil { // more than one attribute holds
+		return nil, fmt.Errorf("make a challenge: %w", err)
+	}
+	if res.Message != "" {
+		_ = rfc2865.ReplyMessage_AddString(p, cut(res.Message, maxText)) // fits
+	}
+	return p, nil
 }
 
 // chapIdent is the identifier of the CHAP packet in the request, if one is there.

@@ -16,6 +16,7 @@ import (
 	"postern/authz"
 	"postern/internal/mschap"
 	"postern/internal/radius"
+	"postern/policy"
 )
 
 func TestAccept(t *testing.T) {
@@ -106,14 +107,18 @@ func TestStrengths(t *testing.T) {
 // What cannot be said in a packet is our fault, and no half of it is sent.
 func TestAcceptThatCannotBeMade(t *testing.T) {
 	for about, spoil := range map[string]func(*authz.Result){
-		"no proof for the peer":    func(r *authz.Result) { r.Success = "" },
-		"an IPv6 address":          func(r *authz.Result) { r.Grant.Addr = netip.MustParseAddr("2001:db8::1") },
-		"an IPv6 route":            func(r *authz.Result) { r.Grant.Routes = []netip.Prefix{netip.MustParsePrefix("2001:db8::/32")} },
-		"three DNS servers":        func(r *authz.Result) { r.Grant.DNS = append(r.Grant.DNS, r.Grant.DNS...) },
-		"a filter of 254 letters":  func(r *authz.Result) { r.Grant.Filter = strings.Repeat("x", 254) },
-		"more than a packet holds": func(r *authz.Result) { r.Grant.Routes = make([]netip.Prefix, 300); fillRoutes(r.Grant.Routes) },
+		"no proof for the peer":       func(r *authz.Result) { r.Success = "" },
+		"an IPv6 address":             func(r *authz.Result) { r.Grant.Addr = netip.MustParseAddr("2001:db8::1") },
+		"an IPv6 route":               func(r *authz.Result) { r.Grant.Routes = []netip.Prefix{netip.MustParsePrefix("2001:db8::/32")} },
+		"three DNS servers":           func(r *authz.Result) { r.Grant.DNS = append(r.Grant.DNS, r.Grant.DNS...) },
+		"a bandwidth beyond 32 bits":  func(r *authz.Result) { r.Grant.Bandwidth.Up = 1 << 32 },
+		"rules without a filter":      func(r *authz.Result) { r.Grant.Filter, r.Grant.Rules = "", []string{"deny in ip from assigned to any"} },
+		"rules that do not fit":       func(r *authz.Result) { r.Grant.Rules = []string{strings.Repeat("x", radius.MaxFilterRules+1)} },
+		"a quarantine without an end": func(r *authz.Result) { r.Grant.Quarantine.URL = "https://vpn.example.org/s/x" },
+		"a filter of 254 letters":     func(r *authz.Result) { r.Grant.Filter = strings.Repeat("x", 254) },
+		"more than a packet holds":    func(r *authz.Result) { r.Grant.Routes = make([]netip.Prefix, 300); fillRoutes(r.Grant.Routes) },
 	} {
-		s := newService(t, Config{})
+		s := newService(t, Config{Clients: nodeAndOthers()})
 		s.decider.decide = func(_ context.Context, r *authz.Request) *authz.Result {
 			res := verify(r)
 			spoil(res)
@@ -126,6 +131,131 @@ func TestAcceptThatCannotBeMade(t *testing.T) {
 		if !strings.Contains(s.log.String(), "level=ERROR") {
 			t.Errorf("%s: no error in the log", about)
 		}
+	}
+}
+
+// nodeAndOthers has a node at the loopback address.
+func nodeAndOthers() []Client {
+	clients := testClients()
+	clients[0].Node = true
+	return clients
+}
+
+var held = authz.Grant{
+	Addr: netip.MustParseAddr("10.20.0.7"), Filter: "staff", Rules: []string{"permit in ip from assigned to any"},
+	Bandwidth:  policy.Bandwidth{Up: 1_000_000},
+	Quarantine: authz.Quarantine{For: 5 * time.Minute, URL: "https://vpn.example.org/s/AbC"},
+}
+
+// Our nodes are told what to enforce. Others get the filter's name, which may mean
+// something to them; the rest they would pass over.
+func TestAcceptToEnforce(t *testing.T) {
+	grant := testGrant
+	grant.Rules = []string{"permit in tcp from assigned to 10.0.0.5 443", "deny in ip from assigned to any"}
+	grant.Bandwidth = policy.Bandwidth{Up: 2_000_000, Down: 10_000_000}
+	s := newService(t, Config{Clients: nodeAndOthers()})
+	s.decider.decide = func(_ context.Context, r *authz.Request) *authz.Result {
+		res := verify(r)
+		res.Grant = grant
+		return res
+	}
+	p := s.ask(t, access(t, chap("alice", goodPassword)), loopback)
+	wantCode(t, p, radius.CodeAccessAccept)
+	rules, err := radius.GetFilterRules(p)
+	must(t, err)
+	if up, down := radius.GetBandwidth(p); rfc2865.FilterID_GetString(p) != "staff" || !slices.Equal(rules, grant.Rules) || up != 2_000_000 || down != 10_000_000 {
+		t.Errorf("to a node: %q %q, %d up, %d down", rfc2865.FilterID_GetString(p), rules, up, down)
+	}
+	if _, _, ok := radius.GetQuarantine(p); ok {
+		t.Error("quarantined")
+	}
+	p = s.ask(t, access(t, pap("alice", goodPassword)), nasAddr)
+	wantCode(t, p, radius.CodeAccessAccept)
+	rules, err = radius.GetFilterRules(p)
+	must(t, err)
+	if up, down := radius.GetBandwidth(p); rfc2865.FilterID_GetString(p) != "staff" || len(rules) != 0 || up != 0 || down != 0 {
+		t.Errorf("to another NAS: %q %q, %d up, %d down", rfc2865.FilterID_GetString(p), rules, up, down)
+	}
+}
+
+func TestAcceptIntoQuarantine(t *testing.T) {
+	s := newService(t, Config{Clients: nodeAndOthers()})
+	s.decider.decide = func(_ context.Context, r *authz.Request) *authz.Result {
+		res := verify(r)
+		res.Reason, res.Grant = authz.Quarantined, held
+		return res
+	}
+	p := s.ask(t, access(t, chap("alice", goodPassword)), loopback)
+	wantCode(t, p, radius.CodeAccessAccept)
+	d, url, ok := radius.GetQuarantine(p)
+	names, err := rfc2865.FilterID_GetStrings(p)
+	must(t, err)
+	if !ok || d != held.Quarantine.For || url != held.Quarantine.URL || !slices.Equal(names, []string{radius.FilterQuarantine}) {
+		t.Errorf("%v %q %v, filters %q", d, url, ok, names)
+	}
+	// The filter comes with the release. What it may pass meanwhile is limited all the same.
+	rules, err := radius.GetFilterRules(p)
+	if up, down := radius.GetBandwidth(p); err != nil || len(rules) != 0 || up != 1_000_000 || down != 0 {
+		t.Errorf("%q, %v, %d up, %d down", rules, err, up, down)
+	}
+}
+
+// A NAS that does not know quarantine would let everything pass: whatever a Decider
+// says, such an Accept does not leave.
+func TestQuarantineIsForNodesOnly(t *testing.T) {
+	for about, q := range map[string]authz.Quarantine{"whole": held.Quarantine, "no page": {For: time.Minute}, "no time": {URL: "https://vpn.example.org/s/x"}} {
+		s := newService(t, Config{Clients: nodeAndOthers()})
+		s.decider.decide = func(_ context.Context, r *authz.Request) *authz.Result {
+			res := verify(r)
+			res.Grant.Quarantine = q
+			return res
+		}
+		wantCode(t, s.ask(t, access(t, pap("alice", goodPassword)), nasAddr), radius.CodeAccessReject)
+		if n := s.counted(t, "logins_total", "verdict=accept"); n != 0 || !strings.Contains(s.log.String(), "level=ERROR") {
+			t.Errorf("%s: %d accepted, log %s", about, n, s.log.String())
+		}
+	}
+}
+
+func TestChallenge(t *testing.T) {
+	s := newService(t, Config{})
+	res := authz.Result{Verdict: authz.Challenge, Reason: authz.Challenged, Message: "Code?", State: bytes.Repeat([]byte{7, 0, 255}, 84)}
+	s.decider.decide = func(context.Context, *authz.Request) *authz.Result { r := res; return &r }
+	req := access(t, pap("alice", goodPassword), add(rfc2865.ProxyState_Type, "proxy"))
+	from := radius.Peer{Addr: nasAddr, Transport: radius.UDP}
+	first := s.ServeRADIUS(context.Background(), req, from)
+	p, err := radius.ParseReply(first, req, sharedSecret)
+	must(t, err)
+	wantCode(t, p, radius.CodeAccessChallenge)
+	if got := rfc2865.State_Get(p); !bytes.Equal(got, res.State) {
+		t.Errorf("State % x", got)
+	}
+	if got := rfc2865.ReplyMessage_GetString(p) + ", " + rfc2865.ProxyState_GetString(p); got != "Code?, proxy" {
+		t.Error(got)
+	}
+	// RFC 2865 §5.44: nothing but State, Reply-Message, time-outs and what is a vendor's or a proxy's.
+	if len(p.Attributes) != 4 {
+		t.Errorf("%d attributes", len(p.Attributes))
+	}
+	// A repetition is asked the same, in the same octets, and decided once.
+	if again := s.ServeRADIUS(context.Background(), req, from); !bytes.Equal(first, again) || s.decider.count() != 1 {
+		t.Errorf("asked %d times, % x\n% x", s.decider.count(), first, again)
+	}
+	if n := s.counted(t, "logins_total", "proof=pap", "verdict=challenge"); n != 1 {
+		t.Errorf("%d challenges counted", n)
+	}
+	if n := s.counted(t, "decisions_total", "reason=challenged"); n != 1 {
+		t.Errorf("%d counted by reason", n)
+	}
+	// MS-CHAP has no way to answer: to ask is a mistake of ours.
+	wantCode(t, s.ask(t, access(t, chap("alice", goodPassword)), loopback), radius.CodeAccessReject)
+	// A State that does not fit, or none, would make a new login of the answer.
+	for i, state := range [][]byte{make([]byte, 254), nil} {
+		res.State = state
+		if s.ask(t, access(t, pap("alice", goodPassword)), nasAddr) != nil {
+			t.Errorf("a State of %d octets: answered", len(state))
+		}
+		s.dropped(t, "unencodable", i+1)
 	}
 }
 

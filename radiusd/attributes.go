@@ -76,6 +76,25 @@ func tunnel(p *radius.Packet) string {
 	return ""
 }
 
+// noState is what a request has that carries no single State: a challenge of ours is
+// answered by it, and not a login begun.
+var noState = []byte{0}
+
+// stateOf is State, nil for none. RFC 2865 §5.24, §5.44 have no more than one.
+func stateOf(p *radius.Packet) []byte {
+	var found []byte
+	for _, a := range p.Attributes {
+		if a.Type != rfc2865.State_Type {
+			continue
+		}
+		if found != nil || len(a.Attribute) == 0 {
+			return noState
+		}
+		found = a.Attribute
+	}
+	return found
+}
+
 // addr is an address attribute; absent, misshapen and 0.0.0.0 are the zero Addr.
 func addr(ip net.IP) netip.Addr {
 	a, ok := netip.AddrFromSlice(ip)

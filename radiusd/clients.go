@@ -151,8 +151,8 @@ func certNames(c *x509.Certificate) []string {
 	return []string{c.Subject.CommonName}
 }
 
-// inProcess is whoever asks from within the process: it shares our memory, so it is
-// believed, but gets no more than others do.
+// inProcess is whoever asks from within the process: a node of ours, for nobody else
+// shares our memory. It is believed, but gets no more than other nodes do.
 func inProcess(name string) *client {
-	return &client{Client: Client{Name: name, Strengths: radius.Encryption128}, signed: new(atomic.Bool)}
+	return &client{Client: Client{Name: name, Node: true, Strengths: radius.Encryption128}, signed: new(atomic.Bool)}
 }

@@ -56,8 +56,12 @@ type Client struct {
 	// Require lets it be unsigned at all. It is what an attacker fills in to forge a
 	// reply (CVE-2024-3596), and only proxies send it.
 	AllowUnsignedProxyState bool
-	// AllowPAP accepts passwords in User-Password.
-	AllowPAP bool
+	// Node says that it is a node of ours, which enforces quarantine, the rules of
+	// filters and bandwidth. Others are sent none of these.
+	Node bool
+	// AllowPAP accepts passwords in User-Password, and CodeInPassword a one-time code
+	// behind them.
+	AllowPAP, CodeInPassword bool
 	// AllowMSCHAPOverUDP accepts MS-CHAPv2 over UDP from another host than this one,
 	// though whoever reads it on the way recovers the password's hash at the price of
 	// one DES key.

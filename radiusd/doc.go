@@ -24,6 +24,5 @@
 // in process.
 //
 // Left out: EAP (RFC 3579), CHAP-MD5, MS-CHAPv1 with its changes of passwords (RFC
-// 2548 §2.1), which are refused; Access-Challenge; proxying; IPv6 for the tunnel's
-// inside (RFC 3162).
+// 2548 §2.1), which are refused; proxying; IPv6 for the tunnel's inside (RFC 3162).
 package radiusd

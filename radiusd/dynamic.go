@@ -1,7 +1,6 @@
 package radiusd
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -53,21 +52,68 @@ func (d *Dynamic) Disconnect(ctx context.Context, rec session.Record, text strin
 	})
 }
 
-// Change has a session changed. Its limits count from now on.
+// Change has a session changed. Its limits count from now on. What only our nodes
+// understand is kept from other NAS; if nothing else is left, or if it was a quarantine,
+// the answer is NASRefused and nobody is asked.
 func (d *Dynamic) Change(ctx context.Context, rec session.Record, to authz.Change) (authz.NASAnswer, error) {
-	return d.ask(ctx, radius.CodeCoARequest, &rec, func(p *radius.Packet) error {
-		var errs []error
-		if to.Session > 0 {
-			errs = append(errs, rfc2865.SessionTimeout_Add(p, rfc2865.SessionTimeout(seconds(to.Session))))
+	if !d.node(&rec) {
+		if to = understood(to); to == (authz.Change{}) {
+			d.s.metrics.dynamic(radius.CodeCoARequest, authz.NASRefused)
+			return authz.NASRefused, fmt.Errorf("change session %s: %w", rec.ID, errNoNode)
 		}
-		if to.Idle > 0 {
-			errs = append(errs, rfc2865.IdleTimeout_Add(p, rfc2865.IdleTimeout(seconds(to.Idle))))
-		}
-		if f := to.Filter; f != nil {
-			errs = append(errs, rfc2865.FilterID_AddString(p, cmp.Or(f.Name, "none")))
-		}
-		return errors.Join(errs...)
-	})
+	}
+	return d.ask(ctx, radius.CodeCoARequest, &rec, func(p *radius.Packet) error { return addChange(p, &to) })
+}
+
+// node says whether the session is at a node of ours.
+func (d *Dynamic) node(rec *session.Record) bool {
+	if d.s.local.at(rec.Via) != nil {
+		return true
+	}
+	c := d.s.state.Load().clients.byName[rec.Via]
+	return c != nil && c.Node
+}
+
+// understood is what of a change a NAS of another make knows: limits, and a filter that
+// it has itself. Who was to be held back is not let go on with longer limits instead.
+func understood(c authz.Change) authz.Change {
+	if c.Quarantine != nil {
+		return authz.Change{}
+	}
+	c.Bandwidth = nil
+	switch {
+	case c.Filter == nil:
+	case c.Filter.Name == "": // there is no word for it but ours
+		c.Filter = nil
+	default:
+		c.Filter = &authz.FilterChange{Name: c.Filter.Name}
+	}
+	return c
+}
+
+// addChange adds what is to change. A session that is held back has no other filter,
+// whatever c says besides.
+func addChange(p *radius.Packet, c *authz.Change) error {
+	var errs []error
+	if c.Session > 0 {
+		errs = append(errs, rfc2865.SessionTimeout_Add(p, rfc2865.SessionTimeout(seconds(c.Session))))
+	}
+	if c.Idle > 0 {
+		errs = append(errs, rfc2865.IdleTimeout_Add(p, rfc2865.IdleTimeout(seconds(c.Idle))))
+	}
+	switch {
+	case c.Quarantine != nil:
+		errs = append(errs, radius.AddQuarantine(p, c.Quarantine.For, c.Quarantine.URL))
+	case c.Filter == nil:
+	case c.Filter.Name == "":
+		errs = append(errs, rfc2865.FilterID_AddString(p, radius.FilterNone))
+	default:
+		errs = append(errs, rfc2865.FilterID_AddString(p, c.Filter.Name), radius.AddFilterRules(p, c.Filter.Rules))
+	}
+	if b := c.Bandwidth; b != nil {
+		errs = append(errs, radius.AddBandwidthChange(p, b.Up, b.Down))
+	}
+	return errors.Join(errs...)
 }
 
 // ask tries one way after the other until the NAS has answered.
@@ -99,10 +145,11 @@ func (d *Dynamic) ask(ctx context.Context, code radius.Code, rec *session.Record
 }
 
 var (
-	errNoWay = errors.New("it has no connection to this service, and its client no coa address")
-	errGone  = errors.New("the connection ended")
-	errBusy  = errors.New("every identifier of the connection waits")
-	errLate  = errors.New("no answer on the connection")
+	errNoNode = errors.New("its NAS is no node of ours, and knows nothing of what should change")
+	errNoWay  = errors.New("it has no connection to this service, and its client no coa address")
+	errGone   = errors.New("the connection ended")
+	errBusy   = errors.New("every identifier of the connection waits")
+	errLate   = errors.New("no answer on the connection")
 )
 
 // describe says which session of which NAS. Acct-Session-Id is enough for that.

@@ -3,8 +3,12 @@ package radiusd
 import (
 	"context"
 	"crypto/tls"
+	"encoding/binary"
 	"errors"
+	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -16,6 +20,7 @@ import (
 	"postern/authz"
 	"postern/authz/session"
 	"postern/internal/radius"
+	"postern/policy"
 )
 
 // nasOrders is a NAS that remembers what it was told, and answers as err says.
@@ -280,6 +285,153 @@ func TestAskedOnAConnection(t *testing.T) {
 	last.until = time.Now().Add(-time.Second)
 	if _, err := a.begin(p, false); err != nil {
 		t.Errorf("one that has rested: %v", err)
+	}
+}
+
+func (s *service) change(t testing.TB, rec session.Record, to authz.Change) (authz.NASAnswer, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	return s.Dynamic().Change(ctx, rec, to)
+}
+
+var staff = &authz.FilterChange{Name: "staff", Rules: []string{"permit in tcp from assigned to 10.0.0.5 443", "deny in ip from assigned to any"}}
+
+// Whatever a change consists of, a node is told all of it, in one request.
+func TestDynamicChange(t *testing.T) {
+	s := newService(t, Config{})
+	n := newNASOrders(t)
+	s.Dynamic().Attach("lab", n)
+	rec := session.Record{ID: "gw1/1", Node: "gw1", Acct: "1", Via: "lab"}
+	for _, c := range []struct {
+		about  string
+		to     authz.Change
+		filter string
+		rules  []string
+		held   time.Duration
+		limits string // WISPr: "up down", "" for none
+		time   int
+	}{
+		{"another filter", authz.Change{Filter: staff}, "staff", staff.Rules, 0, "", 0},
+		{"a filter of the node's own", authz.Change{Filter: &authz.FilterChange{Name: "plant"}}, "plant", nil, 0, "", 0},
+		{"no filter any more", authz.Change{Filter: &authz.FilterChange{}}, "none", nil, 0, "", 0},
+		{"released", authz.Change{Filter: staff, Session: 8 * time.Hour, Bandwidth: &policy.Bandwidth{Up: 5, Down: 6}}, "staff", staff.Rules, 0, "5 6", 28800},
+		{"no limit any more", authz.Change{Bandwidth: &policy.Bandwidth{Down: 7}}, "", nil, 0, "0 7", 0},
+		{"held back", authz.Change{Quarantine: &held.Quarantine}, "quarantine", nil, 5 * time.Minute, "", 0},
+		{"held back, and a filter", authz.Change{Quarantine: &held.Quarantine, Filter: staff}, "quarantine", nil, 5 * time.Minute, "", 0},
+	} {
+		if got, err := s.change(t, rec, c.to); got != authz.NASDone || err != nil {
+			t.Fatalf("%s: %v, %v", c.about, got, err)
+		}
+		p := n.last(t)
+		names, err := rfc2865.FilterID_GetStrings(p)
+		must(t, err)
+		rules, err := radius.GetFilterRules(p)
+		must(t, err)
+		d, _, _ := radius.GetQuarantine(p)
+		limits := ""
+		for _, a := range p.Attributes {
+			if a.Type == rfc2865.VendorSpecific_Type && binary.BigEndian.Uint32(a.Attribute) == 14122 && a.Attribute[4] >= 7 {
+				up, down := radius.GetBandwidth(p)
+				limits = fmt.Sprint(up, down)
+			}
+		}
+		if got := strings.Join(names, ","); p.Code != radius.CodeCoARequest || got != c.filter || !slices.Equal(rules, c.rules) || d != c.held || limits != c.limits || int(rfc2865.SessionTimeout_Get(p)) != c.time {
+			t.Errorf("%s: filter %q, rules %q, held %v, limits %q, time %d", c.about, got, rules, d, limits, rfc2865.SessionTimeout_Get(p))
+		}
+	}
+	for about, to := range map[string]authz.Change{
+		"a quarantine without an end": {Quarantine: &authz.Quarantine{URL: "https://vpn.example.org/s/x"}},
+		"a bandwidth beyond 32 bits":  {Bandwidth: &policy.Bandwidth{Up: 1 << 32}},
+		"rules that are none":         {Filter: &authz.FilterChange{Name: "x", Rules: []string{""}}},
+	} {
+		before := n.count()
+		if got, err := s.change(t, rec, to); got == authz.NASDone || !errors.Is(err, radius.ErrValue) || n.count() != before {
+			t.Errorf("%s: %v, %v", about, got, err)
+		}
+	}
+}
+
+// Another make of NAS is told what it can understand. It is never told to hold a client
+// back, and who asked for that learns that it did not happen.
+func TestDynamicChangeOfAStranger(t *testing.T) {
+	n := newNASOrders(t)
+	l, err := radius.ListenDynamic(netip.MustParseAddrPort("127.0.0.1:0"), n.Dynamic, []radius.DynamicClient{{Network: netip.MustParsePrefix("127.0.0.0/8"), Secret: sharedSecret}})
+	must(t, err)
+	defer l.Close()
+	s := newService(t, Config{Clients: []Client{
+		{Name: "switch", Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Secret: sharedSecret, CoA: l.Addr().String()},
+		{Name: "node", Networks: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}, Secret: sharedSecret, CoA: l.Addr().String(), Node: true},
+	}})
+	rec := session.Record{ID: "192.0.2.7/9", Node: "192.0.2.7", Acct: "9", Via: "switch"}
+	if got, err := s.change(t, rec, authz.Change{Filter: staff, Idle: time.Minute, Bandwidth: &policy.Bandwidth{Up: 1}}); got != authz.NASDone || err != nil {
+		t.Fatalf("%v, %v", got, err)
+	}
+	p := n.last(t)
+	rules, err := radius.GetFilterRules(p)
+	must(t, err)
+	if up, _ := radius.GetBandwidth(p); rfc2865.FilterID_GetString(p) != "staff" || rfc2865.IdleTimeout_Get(p) != 60 || len(rules) != 0 || up != 0 {
+		t.Errorf("told %v", p)
+	}
+	for about, to := range map[string]authz.Change{
+		"quarantine":             {Quarantine: &held.Quarantine},
+		"quarantine and a limit": {Quarantine: &held.Quarantine, Session: time.Minute},
+		"bandwidth":              {Bandwidth: &policy.Bandwidth{Up: 1}},
+		"no filter":              {Filter: &authz.FilterChange{}},
+		"nothing":                {},
+	} {
+		before := n.count()
+		if got, err := s.change(t, rec, to); got != authz.NASRefused || err == nil || n.count() != before {
+			t.Errorf("%s: %v, %v, asked %d times", about, got, err, n.count()-before)
+		}
+	}
+	if got := s.counted(t, "dynamic_requests_total", "request=coa", "answer=refused"); got != 5 {
+		t.Errorf("%d counted", got)
+	}
+	rec.Via = "node" // the same NAS by UDP, were it one of ours
+	if got, err := s.change(t, rec, authz.Change{Quarantine: &held.Quarantine}); got != authz.NASDone || err != nil {
+		t.Fatalf("%v, %v", got, err)
+	}
+	if d, url, ok := radius.GetQuarantine(n.last(t)); !ok || d != held.Quarantine.For || url != held.Quarantine.URL {
+		t.Errorf("%v %q %v", d, url, ok)
+	}
+}
+
+// A change is for the session's own NAS: another client's does not get it by taking
+// the NAS' name, and when it is not there nobody does.
+func TestDynamicChangeAsksNoStranger(t *testing.T) {
+	a := newAuthority(t)
+	s := newService(t, Config{RadSec: RadSec{Listen: "127.0.0.1:0", TLS: a.server(t)}, Clients: []Client{
+		{Name: "gateway", Certificates: []string{"gw1.example.org"}, Node: true},
+		{Name: "other", Certificates: []string{"other.example.org"}, Node: true},
+	}})
+	must(t, s.Start())
+	_, _, at := s.Addrs()
+	thief := newNASOrders(t)
+	opens(t, s, at.String(), "gw1", a.client(t, "other.example.org"), thief)
+	if got, err := s.change(t, gw1Session, authz.Change{Filter: staff}); got != authz.NASNoWay || err == nil {
+		t.Errorf("%v, %v", got, err)
+	}
+	s.radsec.mu.Lock()
+	clear(s.radsec.conns) // so that opens sees the next one
+	s.radsec.mu.Unlock()
+	n := newNASOrders(t)
+	opens(t, s, at.String(), "gw1", a.client(t, "gw1.example.org"), n)
+	if got, err := s.change(t, gw1Session, authz.Change{Filter: staff}); got != authz.NASDone || err != nil {
+		t.Errorf("%v, %v", got, err)
+	}
+	for cause, want := range map[error]authz.NASAnswer{
+		radius.CauseSessionNotFound:      authz.NASNotFound,
+		radius.CauseInvalidValue:         authz.NASRefused,
+		radius.CauseResourcesUnavailable: authz.NASNoAnswer,
+	} {
+		n.answer(cause)
+		if got, err := s.change(t, gw1Session, authz.Change{Filter: staff}); got != want || err == nil {
+			t.Errorf("%v: %v, %v", cause, got, err)
+		}
+	}
+	if thief.count() != 0 || n.count() != 4 {
+		t.Errorf("told: the thief %d, the NAS %d times", thief.count(), n.count())
 	}
 }
 

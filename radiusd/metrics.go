@@ -13,7 +13,7 @@ import (
 
 // kind is what a request wants. The zero value is nothing we serve.
 //
-// Handled in: kindNames, kindOf, Server.answer.
+// Handled in: kindNames, kindOf, Server.reply.
 type kind uint8
 
 const (
@@ -47,7 +47,7 @@ func kindOf(c radius.Code) kind {
 
 const (
 	numTransports = int(radius.RadSec) + 1
-	numVerdicts   = int(authz.Silent) + 1
+	numVerdicts   = int(authz.Challenge) + 1
 )
 
 // metrics are a server's numbers. What is counted for each request is looked up
@@ -102,7 +102,7 @@ func newMetrics(r prometheus.Registerer, s *Server) (*metrics, error) {
 	dropped := counters("dropped_total", "Requests left without an answer; "+transports+"; reason is one of "+
 		list(dropNames[:])+", or what was wrong with the packet: "+list(radius.Faults())+".", "transport", "reason")
 	repeated := counters("repeated_total", "Repetitions answered with the answer given before; "+transports+".", "transport")
-	logins := counters("logins_total", "Logins decided; proof is one of "+list(proofNames[:])+"; verdict is accept, reject or silent.", "proof", "verdict")
+	logins := counters("logins_total", "Logins decided; proof is one of "+list(proofNames[:])+"; verdict is accept, reject, silent or challenge.", "proof", "verdict")
 	reasons := counters("decisions_total", "Logins decided, by reason (see Reason in package authz: permitted, wrong password, …).", "reason")
 	accounting := counters("accounting_total", "Accounting records stored; status is start, interim, stop, on or off.", "status")
 	asked := counters("dynamic_requests_total", "Requests to a NAS to end or change a session; request is disconnect or coa; "+
@@ -110,7 +110,7 @@ func newMetrics(r prometheus.Registerer, s *Server) (*metrics, error) {
 	handshakes := counters("radsec_handshakes_total", "RadSec connections that came; outcome is one of "+list(handshakeNames[:])+".", "outcome")
 	seconds := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Namespace: "postern", Subsystem: "radius_server", Name: "request_seconds",
-		Help:    "Time from taking up a request to its answer; kind is access, accounting or status.",
+		Help:    "Time from taking up a request to its answer, without what a refusal is held back; kind is access, accounting or status.",
 		Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 	}, []string{"kind"})
 	m := &metrics{asked: asked, connections: prometheus.NewGauge(prometheus.GaugeOpts(opts("radsec_connections", "RadSec connections that are open.")))}
@@ -199,6 +199,9 @@ func (m *metrics) dynamic(c radius.Code, a authz.NASAnswer) {
 
 // login counts a decision.
 func (m *metrics) login(p proof, v authz.Verdict, r authz.Reason) {
+	if int(v) >= numVerdicts {
+		v = authz.Reject // as it was answered
+	}
 	m.logins[p][v].Inc()
 	if int(r) >= len(m.reasons) {
 		r = authz.ReasonUnknown

@@ -49,8 +49,18 @@ func (s *Server) queue(t *ticket) *queue {
 // work is a worker's goroutine.
 func (s *Server) work(q *queue) {
 	for t := range q.jobs {
-		t.via.answer(t, s.finish(s.ctx, t))
+		reply := s.finish(s.ctx, t)
+		if t.hold > 0 && s.later(t, reply) {
+			continue
+		}
+		s.wait(s.ctx, t)
+		s.send(t, reply)
 	}
+}
+
+func (s *Server) send(t *ticket, reply []byte) {
+	s.settle(t, reply)
+	t.via.answer(t, reply)
 }
 
 // refuse gives back a ticket that found no room.

@@ -59,6 +59,7 @@ type ticket struct {
 	key    fingerprint
 	taken  time.Time
 	until  time.Time
+	hold   time.Duration // that the answer waits for when it is made
 
 	// Where the answer goes; nil in process.
 	via     answerer
@@ -92,7 +93,10 @@ func (s *Server) ServeRADIUS(ctx context.Context, req []byte, from radius.Peer) 
 	if t == nil {
 		return reply
 	}
-	return s.finish(ctx, t)
+	reply = s.finish(ctx, t)
+	s.wait(ctx, t)
+	s.settle(t, reply)
+	return reply
 }
 
 // admit is the part of a request's way that waits for nobody. It returns a ticket,
@@ -183,10 +187,12 @@ func believe(req []byte, secret radius.Secret, c *client, at port) (*radius.Pack
 	return p, nil
 }
 
-// finish answers a ticket's request. It returns nil where it must not be answered.
+// finish makes the answer to a ticket's request, nil where it must not be answered.
+// It is not to be sent before t.hold is over, and then the ticket is to be settled.
 func (s *Server) finish(ctx context.Context, t *ticket) []byte {
 	reply, err := s.tryFinish(ctx, t)
 	if err != nil {
+		t.hold = 0
 		s.drop(&t.from, err)
 		return nil
 	}
@@ -194,10 +200,12 @@ func (s *Server) finish(ctx context.Context, t *ticket) []byte {
 	return reply
 }
 
+// settle ends the work on a request: its repetitions get the same reply from now on,
+// or, if there is none, a new chance.
+func (s *Server) settle(t *ticket, reply []byte) { s.duplicates.finish(time.Now(), t.key, reply) }
+
 func (s *Server) tryFinish(ctx context.Context, t *ticket) (reply []byte, err error) {
 	defer s.rescue(&err)
-	// While a panic passes reply is nil, and the request forgotten.
-	defer func() { s.duplicates.finish(time.Now(), t.key, reply) }()
 	if time.Now().After(t.until) {
 		return nil, dropLate
 	}

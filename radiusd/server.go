@@ -35,6 +35,7 @@ type Server struct {
 	accounting *queue
 	quiet      seldom // logins without an answer
 	unstored   seldom // accounting that was not stored
+	held       atomic.Int32
 
 	halt   context.Context // ends when Stop begins: nothing new
 	doHalt context.CancelFunc
@@ -50,6 +51,7 @@ type Server struct {
 	calls     sync.WaitGroup // ServeRADIUS; Wait waits
 	producers sync.WaitGroup // who puts into queues; supervise waits
 	workers   sync.WaitGroup // supervise waits
+	holding   sync.WaitGroup // answers that are held back; supervise waits
 	streams   sync.WaitGroup // RadSec connections; supervise waits
 	done      chan struct{}
 }
@@ -207,6 +209,7 @@ func (s *Server) supervise() {
 	close(s.access.jobs)
 	close(s.accounting.jobs)
 	s.workers.Wait()
+	s.holding.Wait()
 	s.streams.Wait()
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -228,7 +228,7 @@ var brokenServices = []struct {
 		`8:5: a second client "a"; a name of its own for each client`,
 		`11:16: 10.0.0.0/24 belongs to client "a" already; `,
 		`12:5: "secret" must not stand in this file; secret_file: NAME`,
-		`14:5: unknown key "allow_papp", did you mean "allow_pap"?; one of: allow_mschap_over_udp, allow_pap, certificates, coa, name, networks, require_message_authenticator, secret_env, secret_file, strengths`,
+		`14:5: unknown key "allow_papp", did you mean "allow_pap"?; one of: allow_mschap_over_udp, allow_pap, certificates, coa, code_in_password, name, networks, node, require_message_authenticator, secret_env, secret_file, strengths`,
 		`15:22: 64 bits do not exist; one of: 128, 56, 40`,
 		`15:26: 128 bits a second time; `,
 		`17:5: there is no RadSec listener; radius.radsec.listen`,
@@ -250,6 +250,9 @@ var brokenServices = []struct {
 	{"CoA without a secret", strings.Replace(strings.Replace(goodService, "auth_listen: :1812", "radsec: {listen: :2083, ca_file: a, cert_file: b, key_file: c}", 1),
 		goodClients, "clients: [{name: n, certificates: [n], coa: 'nas:3799'}]\n", 1), []string{
 		`6:11: no secret; secret_file: NAME, or secret_env: NAME`,
+	}},
+	{"a code behind no password", strings.Replace(goodService, "secret_file: s}]", "secret_file: s, code_in_password: true}]", 1), []string{
+		`6:59: without allow_pap there is no password that a code could stand behind; allow_pap: true beside it`,
 	}},
 	{"chap server alone", goodService + "chap_secrets_server: gw\n", []string{
 		`7:1: there is no chap-secrets file; chap_secrets_file beside it`,

@@ -72,8 +72,13 @@ type NASClient struct {
 	// RequireMessageAuthenticator refuses unsigned requests (CVE-2024-3596). Turn it
 	// off only for a NAS that cannot be taught.
 	RequireMessageAuthenticator bool `yaml:"require_message_authenticator" default:"true"`
+	// Node says that the client is a node of ours, or several. Only those know what a
+	// quarantine is, and get the rules of filters and limits of bandwidth.
+	Node bool `yaml:"node" default:"false"`
 	// AllowPAP accepts passwords in User-Password from this client.
 	AllowPAP bool `yaml:"allow_pap" default:"false"`
+	// CodeInPassword lets a one-time code stand behind the password of its PAP logins.
+	CodeInPassword bool `yaml:"code_in_password" default:"false"`
 	// AllowMSCHAPOverUDP permits its logins over UDP from another host than the
 	// service's, where whoever records them can crack them.
 	AllowMSCHAPOverUDP bool `yaml:"allow_mschap_over_udp" default:"false"`
@@ -235,6 +240,9 @@ func (c *NASClient) check(at place) {
 	checkSecret(at, c.Secret, len(c.Networks) > 0 || c.CoA != "")
 	if len(c.Networks) == 0 && len(c.Certificates) == 0 && !at.broken("networks", "certificates") {
 		at.bad("networks", "networks with a secret, or certificates", "nothing to know the client by")
+	}
+	if c.CodeInPassword && !c.AllowPAP && !at.broken("allow_pap") {
+		at.bad("code_in_password", "allow_pap: true beside it", "without allow_pap there is no password that a code could stand behind")
 	}
 	checkStrengths(at, c.Strengths)
 }

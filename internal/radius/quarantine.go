@@ -9,11 +9,8 @@ import (
 	"layeh.com/radius/rfc2865"
 )
 
-// [MS-RNAP] §2.2.1.3, and the Wi-Fi Alliance's WISPr 1.0, annex D.
-const (
-	msQuarantineSessionTimeout = 37
-	wisprRedirectionURL        = 4
-)
+// msQuarantineSessionTimeout is fixed by [MS-RNAP] §2.2.1.
+const msQuarantineSessionTimeout = 37
 
 // AddQuarantine holds a session back: Filter-Id "quarantine", how long it may wait for
 // its second factor, and the page on which that is given. Only our nodes know what to

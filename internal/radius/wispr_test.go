@@ -30,6 +30,16 @@ func TestBandwidth(t *testing.T) {
 			t.Errorf("%v: %v", limits, err)
 		}
 	}
+	if err := AddBandwidthChange(p, 1<<32, 0); !errors.Is(err, ErrValue) || len(p.Attributes) != 1 {
+		t.Error(err)
+	}
+	q := NewRequest(CodeCoARequest, testSecret)
+	if err := AddBandwidthChange(q, 0, 7); err != nil || len(q.Attributes) != 2 {
+		t.Errorf("a change: %v, %d attributes", err, len(q.Attributes))
+	}
+	if up, down := GetBandwidth(q); up != 0 || down != 7 {
+		t.Errorf("a change: %d %d", up, down)
+	}
 	p = NewRequest(CodeAccessRequest, testSecret)
 	_ = addVendor(p, vendorWISPr, wisprBandwidthMaxUp, []byte{1, 2, 3})
 	if up, down := GetBandwidth(p); up != 0 || down != 0 {

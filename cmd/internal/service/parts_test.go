@@ -70,17 +70,17 @@ func TestClients(t *testing.T) {
 	t.Setenv("POSTERN_TEST_SECRET", "x")
 	cfg := &config.Service{Clients: []config.NASClient{
 		{Name: "a", Certificates: []string{"a.example"}, RequireMessageAuthenticator: true, Strengths: []int{128}},
-		{Name: "b", Secret: config.Secret{Env: "POSTERN_TEST_SECRET"}, AllowPAP: true, AllowMSCHAPOverUDP: true, Strengths: []int{128, 56, 40}},
+		{Name: "b", Secret: config.Secret{Env: "POSTERN_TEST_SECRET"}, Node: true, AllowPAP: true, CodeInPassword: true, AllowMSCHAPOverUDP: true, Strengths: []int{128, 56, 40}},
 	}}
 	got, err := clients(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	a, b := got[0], got[1]
-	if a.Require != radiusd.RequireYes || !a.Secret.IsZero() || a.AllowPAP || a.AllowMSCHAPOverUDP || a.Strengths != radius.Encryption128 {
+	if a.Require != radiusd.RequireYes || !a.Secret.IsZero() || a.Node || a.AllowPAP || a.CodeInPassword || a.AllowMSCHAPOverUDP || a.Strengths != radius.Encryption128 {
 		t.Errorf("%+v", a)
 	}
-	if b.Require != radiusd.RequireNo || string(b.Secret.Bytes()) != "x" || !b.AllowPAP || !b.AllowMSCHAPOverUDP ||
+	if b.Require != radiusd.RequireNo || string(b.Secret.Bytes()) != "x" || !b.Node || !b.AllowPAP || !b.CodeInPassword || !b.AllowMSCHAPOverUDP ||
 		b.Strengths != radius.Encryption128|radius.Encryption56|radius.Encryption40 {
 		t.Errorf("%+v", b)
 	}

@@ -16,7 +16,8 @@ func clients(cfg *config.Service) ([]radiusd.Client, error) {
 	for _, c := range cfg.Clients {
 		one := radiusd.Client{
 			Name: string(c.Name), Networks: c.Networks, Certificates: c.Certificates,
-			AllowPAP: c.AllowPAP, AllowMSCHAPOverUDP: c.AllowMSCHAPOverUDP, CoA: string(c.CoA),
+			Node: c.Node, AllowPAP: c.AllowPAP, CodeInPassword: c.CodeInPassword,
+			AllowMSCHAPOverUDP: c.AllowMSCHAPOverUDP, CoA: string(c.CoA),
 		}
 		if !c.RequireMessageAuthenticator {
 			one.Require = radiusd.RequireNo
