@@ -2,12 +2,17 @@ package authz
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
-	"log/slog"
+	"fmt"
 	"net/netip"
 	"time"
 
+	"postern/authz/directory"
+	"postern/authz/lockout"
+	"postern/authz/mfa"
 	"postern/authz/session"
+	"postern/internal/store"
 	"postern/policy"
 )
 
@@ -45,66 +50,209 @@ type StepUpResult struct {
 	Factor Factor // that was accepted
 }
 
-// SignIn is a login to the portal itself, outside any session.
-type SignIn struct {
-	Name     string // as typed; a code may stand behind it
-	Password []byte
-	Code     string // one-time or recovery code; "" when there is none behind the name either
-	From     netip.Addr
+// Visit opens the reference that a quarantined session's URL carries. It goes on to
+// work after the step-up, until it lapses.
+func (d *Decider) Visit(ctx context.Context, token string) (*Visit, error) {
+	ref, err := d.openReference(token)
+	if err != nil {
+		return nil, err
+	}
+	clock := &store.Time{}
+	if err := d.cfg.Store.Do(ctx, store.Seq{clock}); err != nil {
+		return nil, err
+	}
+	if !clock.Now.Before(ref.until) {
+		return nil, fmt.Errorf("%w: it has lapsed", ErrReference)
+	}
+	rec, found, err := d.cfg.Sessions.Get(ctx, ref.session)
+	switch {
+	case err != nil:
+		return nil, err
+	case !found || !rec.Opened.Equal(ref.opened):
+		return nil, ErrNoSession
+	}
+	v := &Visit{Session: rec, User: rec.User, Until: ref.until, Demands: demanded(rec.Demands), Held: !rec.Quarantine.IsZero()}
+	if !v.Held {
+		if v.Lifting, err = d.cfg.Sessions.Lifting(ctx, rec.ID); err != nil {
+			return nil, err
+		}
+	}
+	return v, nil
 }
 
-// SignInResult says what became of it. User, canonical, is set as soon as the password
-// was right. Of the reasons, Permitted is the only one to let somebody in; with
-// CodeMissing and NotEnrolled the password was right and nothing else is known, so
-// that the portal may ask for a key, or for what an enrolment takes.
-type SignInResult struct {
-	User     string
-	Reason   Reason
-	Factor   Factor
-	Enrolled bool // the user has a token
+// StepUp takes a second factor for a session in quarantine: the code is looked at as in
+// a login, under the same shield and with the same mark that makes it good once; account
+// and policy are asked again as they are now. Then the session is released, once
+// whatever comes at the same time, and its NAS is asked to let it go, by whichever
+// service reaches it (package follow).
+func (d *Decider) StepUp(ctx context.Context, s StepUp) StepUpResult {
+	l := &login{ruling: d.policy.Load(), now: d.cfg.Clock()}
+	rec := StepUpRecord{From: s.From, Session: session.Record{ID: s.Session, User: s.User}}
+	rec.Reason = d.stepUp(ctx, l, &s, &rec)
+	rec.Time, rec.Rule, rec.Policy, rec.Err = l.now, l.decision.RuleID, l.decision.Version, l.rec.Err
+	if rec.Reason == Permitted {
+		rec.Factor = l.factor
+	}
+	d.cfg.Audit.StepUp(&rec)
+	d.metrics.stepUps.WithLabelValues(rec.Factor.String(), rec.Reason.String()).Inc()
+	return StepUpResult{Reason: rec.Reason, Factor: rec.Factor}
 }
 
-// StepUpRecord is what the audit log says of a step-up, one that was refused, too.
-type StepUpRecord struct {
-	Time    time.Time
-	Session session.Record // with Session.Decision the login's decision ID
-	From    netip.Addr     // where the portal's visitor sits
-	Factor  Factor
-	Reason  Reason
-	Rule    string // of the policy that was asked; "" when none was
-	Policy  string // its version
-	Err     error  // what the directory or the store itself said
+// stepUp decides a step-up, and leaves the session in the record.
+func (d *Decider) stepUp(ctx context.Context, l *login, s *StepUp, rec *StepUpRecord) Reason {
+	held, found, err := d.cfg.Sessions.Get(ctx, s.Session)
+	switch {
+	case err != nil:
+		l.rec.Err = err
+		return StoreDown
+	case !found || held.User != s.User || s.User == "":
+		return SessionGone
+	}
+	rec.Session = held
+	l.resume(&held)
+	if reason, done := d.load(ctx, l); done {
+		return reason
+	}
+	switch {
+	case held.Quarantine.IsZero():
+		return NotQuarantined
+	case !l.now.Before(held.Quarantine):
+		return StepUpExpired
+	}
+	if reason := d.permits(ctx, l, &held); reason != Permitted {
+		return reason
+	}
+	if reason := d.factorOf(ctx, l, s); reason != Permitted {
+		return reason
+	}
+	if reason := d.commitStepUp(ctx, l); reason != Permitted {
+		return reason
+	}
+	return d.release(ctx, l, rec)
 }
 
-// StepUp implements Audit.
-func (a auditLog) StepUp(r *StepUpRecord) {
-	s := &r.Session
-	verdict := answerTo(r.Reason).verdict
-	attrs := []slog.Attr{
-		slog.String("at", r.Time.UTC().Format(time.RFC3339Nano)),
-		slog.String("decision", s.Decision),
-		slog.String("verdict", verdict.String()),
-		slog.String("reason", r.Reason.String()),
-		slog.String("user", s.User),
-		slog.String("realm", s.Realm),
-		slog.String("sid", s.SID),
-		slog.String("source", addrText(s.Source)),
-		slog.String("from", addrText(r.From)),
-		slog.String("nas", s.Node),
-		slog.String("nas_address", addrText(s.NASAddr)),
-		slog.String("session", s.Acct),
-		slog.String("tunnel", s.Tunnel),
-		slog.String("factor", r.Factor.String()),
-		slog.String("rule", r.Rule),
-		slog.String("policy", r.Policy),
-		slog.String("address", addrText(s.Addr)),
+// resume makes a login of its session: the same user, from the same place.
+func (l *login) resume(rec *session.Record) {
+	l.req = &Request{
+		NAS: NAS{ID: rec.NASID, Addr: rec.NASAddr, Client: rec.Via}, User: rec.User, Source: rec.Source, SessionID: rec.Acct,
+		Tunnel: rec.Tunnel, ClientName: rec.Client, Method: MethodPortal,
 	}
-	if r.Err != nil {
-		attrs = append(attrs, slog.String("error", r.Err.Error()))
+	l.user, l.rec.DecisionID = rec.User, rec.Decision
+	// The password was right at the login; who locks it elsewhere locks nobody out here.
+	l.passed = lockout.Verdict{Allowed: true, Scope: lockout.ScopeUser}
+}
+
+// permits asks directory and policy about the session as they are now.
+func (d *Decider) permits(ctx context.Context, l *login, rec *session.Record) Reason {
+	l.asked = AskedName(mfa.SplitCode(rec.User, d.cfg.Separator))
+	a, err := d.cfg.Directory.Find(ctx, l.asked)
+	if err != nil {
+		if r, no := directory.IsRejected(err); no && r.Reason == directory.NoSuchUser {
+			return NoSuchUser
+		}
+		l.rec.Err = err
+		return DirectoryDown
 	}
-	if r.Reason == Permitted {
-		a.log.LogAttrs(context.Background(), slog.LevelInfo, "stepped up", attrs...)
-		return
+	if a.Name != rec.User {
+		return NoSuchUser
 	}
-	a.log.LogAttrs(context.Background(), slog.LevelInfo, "step-up refused", attrs...)
+	if l.account = a; a.State == directory.StateUnknown {
+		return InternalError
+	}
+	decision, r := d.review(rec, a)
+	l.decision = decision
+	return r.Reason
+}
+
+// factorOf looks at the factor of a step-up.
+func (d *Decider) factorOf(ctx context.Context, l *login, s *StepUp) Reason {
+	demanded := l.decision.Obligations.Factor
+	switch {
+	case s.WebAuthn:
+		l.factor = FactorWebAuthn
+		return Permitted
+	case demanded == policy.FactorWebAuthn:
+		return FactorTooWeak
+	case s.Code == "":
+		return CodeMissing
+	}
+	l.given = s.Code
+	if reason, done := d.checkCode(ctx, l); done {
+		if reason == CodeWrong {
+			return d.count(ctx, l, lockout.WrongCode, CodeWrong)
+		}
+		return reason
+	}
+	if !meets(l.factor, FactorNone, demanded) {
+		return NotEnrolled
+	}
+	return Permitted
+}
+
+// commitStepUp burns the code, under the shield's guards, and remembers the factor.
+func (d *Decider) commitStepUp(ctx context.Context, l *login) Reason {
+	own := d.cfg.Shield.Guard(l.user, l.req.Source, l.passed, l.checked)
+	var burn *mfa.Burn
+	if l.code.Outcome == mfa.OK {
+		burn = d.cfg.MFA.Burn(l.user, l.code, "")
+		own = append(own, burn.Seqs()...)
+	}
+	own = append(own, d.cfg.Shield.Clear(l.user, l.req.Source, l.passed, l.checked)...)
+	if d.give(l); l.give != nil {
+		own = append(own, l.give.Seqs()...)
+	}
+	if len(own) == 0 {
+		return Permitted
+	}
+	seqs := store.Join(own)
+	if err := d.cfg.Store.Do(ctx, seqs...); err != nil {
+		l.rec.Err = err
+		return StoreDown
+	}
+	switch guard := lostGuard(seqs[0]); {
+	case guard == nil:
+	case d.rememberAlone(ctx, l, seqs[0], guard):
+	case burn != nil && burn.Lost():
+		return CodeReplayed
+	default:
+		return CodeLocked // wrong codes were counted meanwhile
+	}
+	return Permitted
+}
+
+// release lets the session go, with what the policy grants it now.
+func (d *Decider) release(ctx context.Context, l *login, rec *StepUpRecord) Reason {
+	o := &l.decision.Obligations
+	change, err := json.Marshal(Change{
+		Session: o.SessionTimeout, Idle: o.IdleTimeout, Filter: &FilterChange{Name: o.Filter, Rules: o.Rules}, Bandwidth: &o.Bandwidth,
+	})
+	if err != nil { // no field of ours can fail
+		l.rec.Err = err
+		return InternalError
+	}
+	released, err := d.cfg.Sessions.Release(ctx, rec.Session, session.Wish{
+		Reason: SteppedUp.String(), Detail: "factor " + l.factor.String(), Rule: l.decision.RuleID, Policy: l.decision.Version,
+		Change: change, Asked: l.now.UTC(),
+	}, func(now *session.Record) { now.Factor, now.Rule = l.factor.String(), l.decision.RuleID })
+	switch {
+	case err == nil:
+		rec.Session = released
+		return Permitted
+	case errors.Is(err, session.ErrNotHeld):
+		return NotQuarantined
+	case errors.Is(err, session.ErrGone):
+		return SessionGone
+	}
+	l.rec.Err = err
+	return StoreDown
+}
+
+// demanded is the factor that a record names.
+func demanded(s string) policy.Factor {
+	for _, f := range []policy.Factor{policy.FactorWebAuthn, policy.FactorNone} {
+		if f.String() == s {
+			return f
+		}
+	}
+	return policy.FactorCode
 }
