@@ -1,0 +1,313 @@
+package filter
+
+import (
+	"bytes"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/google/nftables"
+	"golang.org/x/sys/unix"
+)
+
+// chain is a chain and what is in it.
+type chain struct {
+	name  string
+	hook  *hook // nil: reached from others only
+	rules []rule
+}
+
+// hook is where packets enter a chain. Where a chain says nothing they go on: a
+// host's other traffic is none of our business.
+type hook struct {
+	kind     nftables.ChainType
+	at       nftables.ChainHook
+	priority int32
+}
+
+// Chains that are always there.
+const (
+	chainInput         = "input"
+	chainNode          = "node"
+	chainFromClients   = "from_clients"
+	chainToClients     = "to_clients"
+	chainMSS           = "mss"
+	chainCaptive       = "captive"
+	chainNAT           = "nat"
+	chainRefuse        = "refuse"
+	chainOpenIn        = "open_in"
+	chainOpenOut       = "open_out"
+	chainQuarantineIn  = "quarantine_in"
+	chainQuarantineOut = "quarantine_out"
+)
+
+// Sets that are always there; those of the configuration are called set.NAME.
+const (
+	setAllowed     = "allowed"
+	setGRE         = "gre_sources"
+	setIn          = "client_in"
+	setOut         = "client_out"
+	setQuarantined = "quarantined"
+	setDNS         = "client_dns"
+	setDNSRate     = "dns_rate"
+	setRefuseRate  = "refuse_rate"
+	setPortal      = "portal"
+	setServices    = "services"
+	prefixSet      = "set."
+)
+
+// Counters that are always there; filters have accepted.NAME and denied.NAME.
+const (
+	countSource    = "source_refused"
+	countGRE       = "gre_limited"
+	countNoLease   = "no_lease"
+	countClients   = "client_to_client"
+	countNode      = "to_node"
+	countDNS       = "dns_limited"
+	prefixAccepted = "accepted."
+	prefixDenied   = "denied."
+	acceptedOpen   = prefixAccepted + None
+	acceptedHeld   = prefixAccepted + Quarantine
+	deniedHeld     = prefixDenied + Quarantine
+	filterIn       = "in."
+	filterOut      = "out."
+	suffixAnswers  = ".re"
+)
+
+// Ours. A client asks a few names for each page it opens; refusals are to tell it
+// what is wrong, not to answer a scan; 65535 sessions are the most a node has.
+const (
+	dnsRate     = 20 // a second, of one client
+	dnsBurst    = 60
+	refuseRate  = 10
+	refuseBurst = 20
+	maxClients  = 1 << 16
+	maxSources  = 1 << 15
+	forget      = 30 * time.Second // a silent source
+	httpPort    = 80
+	dnsPort     = 53
+)
+
+// Priorities as nft names them, fixed by Linux.
+const (
+	priorityMangle = -150
+	priorityDstNAT = -100
+	priorityFilter = 0
+	prioritySrcNAT = 100
+)
+
+// set is a named set or map.
+type set struct {
+	name     string
+	key      nftables.SetDatatype
+	interval bool
+	verdict  bool // a map to verdicts
+	limited  bool // filled by packets, each source with its own rate
+	size     uint32
+	elements []nftables.SetElement // what the configuration puts into it
+}
+
+var (
+	typeAddressPair    = nftables.MustConcatSetType(nftables.TypeIPAddr, nftables.TypeIPAddr)
+	typeAddressService = nftables.MustConcatSetType(nftables.TypeIPAddr, nftables.TypeInetService)
+)
+
+// sets are those that are always there.
+func (c *Config) sets() []set {
+	return []set{
+		{name: setAllowed, key: nftables.TypeIPAddr, interval: true, elements: addressWidth.elements(addresses(c.Allowed))},
+		{name: setGRE, key: nftables.TypeIPAddr, limited: true, size: maxSources},
+		{name: setIn, key: nftables.TypeIPAddr, verdict: true},
+		{name: setOut, key: nftables.TypeIPAddr, verdict: true},
+		{name: setQuarantined, key: nftables.TypeIPAddr},
+		{name: setDNS, key: typeAddressPair},
+		{name: setDNSRate, key: nftables.TypeIPAddr, limited: true, size: maxClients},
+		{name: setRefuseRate, key: nftables.TypeIPAddr, limited: true, size: maxClients},
+		{name: setPortal, key: typeAddressService, elements: services(c.Portal)},
+		{name: setServices, key: typeAddressService, elements: services(c.AllowToNode)},
+	}
+}
+
+// chains are those that are always there, and the two that only some configurations
+// need: a chain of kind nat costs each new flow of the host a little.
+func (c *Config) chains() []chain {
+	all := []chain{
+		{chainInput, &hook{nftables.ChainTypeFilter, unix.NF_INET_LOCAL_IN, priorityFilter}, c.input()},
+		{chainNode, nil, c.node()},
+		{chainFromClients, &hook{nftables.ChainTypeFilter, unix.NF_INET_FORWARD, priorityFilter}, c.fromClients()},
+		// Behind from_clients: between two clients both filters have a say.
+		{chainToClients, &hook{nftables.ChainTypeFilter, unix.NF_INET_FORWARD, priorityFilter + 1}, []rule{
+			say("other traffic of this host", oifNot(c.Tun), accept),
+			say("as the client's filter says", daddr.verdictOf(setOut)),
+			say("not an address of a session", count(countNoLease), drop),
+		}},
+		{chainMSS, &hook{nftables.ChainTypeFilter, unix.NF_INET_FORWARD, priorityMangle}, []rule{
+			say("segments that fit, from clients", iif(c.Tun), syn, clampMSS(c.MSS)),
+			say("segments that fit, to clients", oif(c.Tun), syn, clampMSS(c.MSS)),
+		}},
+		{chainRefuse, nil, []rule{
+			say("quarantine", count(deniedHeld)),
+			say("told so, not too often", limit(setRefuseRate, refuseRate, refuseBurst, false), prohibit),
+			say("too often", drop),
+		}},
+		{chainOpenIn, nil, []rule{say("no filter", count(acceptedOpen), accept)}},
+		{chainOpenOut, nil, []rule{say("no filter", count(acceptedOpen), accept)}},
+		{chainQuarantineIn, nil, c.quarantineIn()},
+		{chainQuarantineOut, nil, c.quarantineOut()},
+	}
+	if c.CaptivePort != 0 {
+		all = append(all, chain{chainCaptive, &hook{nftables.ChainTypeNAT, unix.NF_INET_PRE_ROUTING, priorityDstNAT}, []rule{
+			say("plain HTTP of quarantined clients", iif(c.Tun), saddr.in(setQuarantined), proto(TCP), dport.isPort(httpPort),
+				notPair(daddr, dport, setPortal), dnat(c.captive())),
+		}})
+	}
+	if c.Masquerade {
+		source := masquerade
+		if c.Source.IsValid() {
+			source = snat(c.Source)
+		}
+		all = append(all, chain{chainNAT, &hook{nftables.ChainTypeNAT, unix.NF_INET_POST_ROUTING, prioritySrcNAT}, []rule{
+			say("from clients to the world", iif(c.Tun), oifNot(c.Tun), source),
+		}})
+	}
+	return all
+}
+
+func (c *Config) captive() netip.AddrPort { return netip.AddrPortFrom(c.Inside, c.CaptivePort) }
+
+// services are elements of a set of address and port, each part in words of its own.
+func services(all []netip.AddrPort) []nftables.SetElement {
+	var elements []nftables.SetElement
+	for _, p := range all {
+		key := append(p.Addr().AsSlice(), byte(p.Port()>>8), byte(p.Port()), 0, 0)
+		if !slices.ContainsFunc(elements, func(e nftables.SetElement) bool { return bytes.Equal(e.Key, key) }) {
+			elements = append(elements, nftables.SetElement{Key: key})
+		}
+	}
+	return elements
+}
+
+func (c *Config) input() []rule {
+	listen := func(*rule) {}
+	if c.Listen.IsValid() {
+		listen = daddr.isAddr(c.Listen)
+	}
+	rules := []rule{say("out of the tunnels", iif(c.Tun), goTo(chainNode))}
+	if len(c.Allowed) > 0 {
+		rules = append(rules,
+			say("PPTP from elsewhere", proto(TCP), listen, dport.isPort(pptpPort), saddr.notIn(setAllowed), count(countSource), drop),
+			say("GRE from elsewhere", proto(GRE), listen, saddr.notIn(setAllowed), count(countSource), drop))
+	}
+	if c.GREPerSource > 0 {
+		rules = append(rules, say("more GRE than one source may send", proto(GRE), listen,
+			limit(setGRE, c.GREPerSource, c.GREPerSource, true), count(countGRE), drop))
+	}
+	return rules
+}
+
+// pptpPort is fixed by RFC 2637 §3.1.
+const pptpPort = 1723
+
+// node is what clients may send to this host. The source is compared with the session
+// by the node itself, before a packet gets here.
+func (c *Config) node() []rule {
+	rules := []rule{
+		say("answers to what this host sent", answer, accept),
+		say("ICMP errors", related, accept),
+		say("ping", daddr.isAddr(c.Inside), proto(ICMP), icmpType.isType(icmpEchoRequest), accept),
+		say("DNS too often, in quarantine", saddr.in(setQuarantined), pair(saddr, daddr, setDNS), tcpOrUDP, dport.isPort(dnsPort),
+			limit(setDNSRate, dnsRate, dnsBurst, true), count(countDNS), drop),
+		say("DNS, where its login named this host", pair(saddr, daddr, setDNS), tcpOrUDP, dport.isPort(dnsPort), accept),
+		say("the portal on this host", proto(TCP), pair(daddr, dport, setPortal), accept),
+	}
+	captive := all(proto(TCP), daddr.isAddr(c.Inside), dport.isPort(c.CaptivePort))
+	if c.CaptivePort != 0 {
+		rules = append(rules, say("captive HTTP", saddr.in(setQuarantined), captive, accept))
+	}
+	rules = append(rules,
+		say("quarantine", saddr.in(setQuarantined), goTo(chainRefuse)),
+		say("services for clients", proto(TCP), pair(daddr, dport, setServices), accept))
+	if c.CaptivePort != 0 {
+		// A browser that kept its connection would wait for an answer.
+		rules = append(rules, say("captive HTTP after quarantine", captive, count(countNode), reset))
+	}
+	return append(rules, say("nothing else", count(countNode), drop))
+}
+
+func (c *Config) fromClients() []rule {
+	rules := []rule{say("other traffic of this host", iifNot(c.Tun), accept)}
+	if !c.ClientToClient {
+		rules = append(rules, say("from client to client", oif(c.Tun), count(countClients), drop))
+	}
+	return append(rules,
+		say("as the client's filter says", saddr.verdictOf(setIn)),
+		say("not an address of a session", count(countNoLease), drop))
+}
+
+// quarantineIn and quarantineOut do not ask what flows there are: one that was
+// permitted before must not outlive the permission.
+func (c *Config) quarantineIn() []rule {
+	return []rule{
+		say("no other clients", oif(c.Tun), goTo(chainRefuse)),
+		say("DNS too often", pair(saddr, daddr, setDNS), tcpOrUDP, dport.isPort(dnsPort),
+			limit(setDNSRate, dnsRate, dnsBurst, true), count(countDNS), drop),
+		say("DNS, to the servers of its login", pair(saddr, daddr, setDNS), tcpOrUDP, dport.isPort(dnsPort), count(acceptedHeld), accept),
+		say("the portal", proto(TCP), pair(daddr, dport, setPortal), count(acceptedHeld), accept),
+		say("nothing else", goTo(chainRefuse)),
+	}
+}
+
+func (c *Config) quarantineOut() []rule {
+	return []rule{
+		say("DNS", answer, pair(daddr, saddr, setDNS), tcpOrUDP, sport.isPort(dnsPort), count(acceptedHeld), accept),
+		say("the portal", answer, proto(TCP), pair(saddr, sport, setPortal), count(acceptedHeld), accept),
+		say("ICMP errors", related, count(acceptedHeld), accept),
+		say("nothing else", count(deniedHeld), drop),
+	}
+}
+
+// filterChains are a filter's four chains. What a client sends in flows that it began
+// is held against the rules of direction in (in.ID), what others send it in flows that
+// they began against those of direction out (out.ID). Answers are held against the
+// rules of the flow they answer, with the sides changed (in.ID.re, out.ID.re): the
+// kernel's memory of flows says which packet is an answer, never that it may pass. So
+// a filter that has changed holds at once, also for flows that are there.
+func filterChains(id, counter string, rules []Rule) []chain {
+	accepted, denied := prefixAccepted+counter, prefixDenied+counter
+	side := func(name string, d Direction, peer, port field, answers bool) chain {
+		c := chain{name: name}
+		if !answers {
+			c.rules = append(c.rules,
+				say("answers", answer, goTo(name+suffixAnswers)),
+				say("ICMP errors", related, count(accepted), accept))
+		}
+		for _, g := range merge(rules, d) {
+			verdict := all(count(denied), drop)
+			if g.action == Permit {
+				verdict = all(count(accepted), accept)
+			}
+			match := func(r *rule) {
+				if g.protocol != AnyProtocol {
+					proto(g.protocol)(r)
+				}
+				if len(g.ports) > 0 {
+					port.within(g.ports)(r)
+				}
+			}
+			if len(g.peers) > 0 {
+				c.rules = append(c.rules, say(g.comment(), peer.within(g.peers), match, verdict))
+			}
+			for _, s := range g.sets {
+				c.rules = append(c.rules, say(g.comment(), peer.in(prefixSet+s), match, verdict))
+			}
+		}
+		c.rules = append(c.rules, say("nothing else", count(denied), drop))
+		return c
+	}
+	return []chain{
+		side(filterIn+id+suffixAnswers, Out, daddr, sport, true),
+		side(filterIn+id, In, daddr, dport, false),
+		side(filterOut+id+suffixAnswers, In, saddr, sport, true),
+		side(filterOut+id, Out, saddr, dport, false),
+	}
+}
