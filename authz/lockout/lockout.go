@@ -1,22 +1,8 @@
-// Package lockout is the shield in front of the directory: it counts failures
-// per user, per source, per pair of both, and wrong codes apart from wrong
-// passwords (a guesser of passwords must not lock the token), and refuses before
-// anybody is asked. Reaching a limit locks; each further strike locks for twice
-// as long.
-//
-// Locking a name is a weapon in an attacker's hand, so a pair of user and source
-// that recently succeeded is judged by its own failures only: the user at the
-// usual address still gets in while everybody else is refused.
-//
-// A login uses it in three places. [Shield.Ask] is what to load; [Shield.Check]
-// decides on what was loaded and is pure; [Shield.Failed], or [Shield.Guard] and
-// [Shield.Clear], are what to commit. Logins under way at the same time see the
-// same counters: the guard makes a right answer lose when by then too many wrong
-// ones have been counted, so that parallel guessing gains nothing.
 package lockout
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"postern/internal/store"
@@ -24,7 +10,7 @@ import (
 
 // Scope is what is locked.
 //
-// Handled in: scopeNames; radiusd's metric labels and audit lines print names.
+// Handled in: scopeNames, Shield.Check, Lock; audit lines and metrics print names.
 type Scope uint8
 
 const (
@@ -33,10 +19,29 @@ const (
 	ScopeSource
 	ScopePair
 	ScopeCodes
+	ScopePrefix    // the network around a source
+	ScopeSpray     // a source or network from which many users fail
+	ScopeDirectory // a user, of whom the directory must not be asked any more
 )
 
 var scopeNames = [...]string{
 	ScopeNone: "none", ScopeUser: "user", ScopeSource: "source", ScopePair: "pair", ScopeCodes: "codes",
+	ScopePrefix: "prefix", ScopeSpray: "spray", ScopeDirectory: "directory",
+}
+
+// Scopes lists every value, for whoever registers a metric by them.
+func Scopes() []Scope {
+	all := make([]Scope, len(scopeNames))
+	for i := range all {
+		all[i] = Scope(i)
+	}
+	return all
+}
+
+// parseScope reads a name of scopeNames.
+func parseScope(s string) (Scope, bool) {
+	i := slices.Index(scopeNames[:], s)
+	return Scope(max(i, 0)), i > 0
 }
 
 func (s Scope) String() string {
@@ -53,9 +58,9 @@ type Failure uint8
 
 const (
 	FailureNone   Failure = iota
-	WrongPassword         // counts for user, source and pair
+	WrongPassword         // counts for user, pair, source and prefix, and as a user who fails
 	UnknownUser           // the same: an answer must not show which names exist
-	WrongCode             // counts for codes and source
+	WrongCode             // counts for codes, source and prefix
 )
 
 var failureNames = [...]string{
@@ -79,8 +84,10 @@ type Counter struct {
 
 // Counters is what a decision is made on. The zero value is a clean sheet.
 type Counters struct {
-	User, Source, Pair, Codes Counter
-	Good                      bool // the pair recently succeeded
+	User, Source, Pair, Codes, Prefix Counter
+	// Users who failed from the source and from the network around it.
+	Sprayed, PrefixSprayed Counter
+	Good                   bool // the pair recently succeeded
 }
 
 // Verdict of a check. The zero Verdict refuses.
@@ -88,13 +95,21 @@ type Verdict struct {
 	Allowed bool
 	Scope   Scope     // what is locked, also when a good pair passes it
 	Until   time.Time // when that ends if nothing more happens
+	Tried   bool      // the pair has failed in the window
 }
 
-// Shield is a configured shield. It holds no state and is safe for concurrent use.
-type Shield struct{ cfg Config }
+// Shield is a configured shield. What it counts is in the store; it remembers only
+// what spares a question. It is safe for concurrent use.
+type Shield struct {
+	cfg    Config
+	refuse *memory // who is locked where, as far as it was seen here
+}
 
 // New makes a shield; the zero Config has sane limits.
-func New(c Config) *Shield { return &Shield{c.withDefaults()} }
+func New(c Config) *Shield { return &Shield{cfg: c.withDefaults(), refuse: newMemory(maxRemembered)} }
+
+// Disabled says whether the shield refuses nothing.
+func (s *Shield) Disabled() bool { return s.cfg.Disabled }
 
 // Check decides whether the directory may be asked. It is pure; now is on the
 // clock of the counters (Query.Now).
@@ -102,17 +117,27 @@ func (s *Shield) Check(now time.Time, c Counters) Verdict {
 	if s.cfg.Disabled {
 		return Verdict{Allowed: true}
 	}
+	tried := c.Pair.Failures > 0
 	// The pair first: it has no exception, and a good pair is judged by it alone.
 	if until, locked := s.cfg.Pair.locked(now, c.Pair); locked {
-		return Verdict{Scope: ScopePair, Until: until}
+		return Verdict{Scope: ScopePair, Until: until, Tried: tried}
 	}
-	if until, locked := s.cfg.Source.locked(now, c.Source); locked {
-		return Verdict{Allowed: c.Good, Scope: ScopeSource, Until: until}
+	for _, x := range [...]struct {
+		scope Scope
+		limit *Limit
+		Counter
+	}{
+		{ScopeSource, &s.cfg.Source, c.Source},
+		{ScopeSpray, &s.cfg.Spray, c.Sprayed},
+		{ScopePrefix, &s.cfg.Prefix, c.Prefix},
+		{ScopeSpray, &s.cfg.PrefixSpray, c.PrefixSprayed},
+		{ScopeUser, &s.cfg.User, c.User},
+	} {
+		if until, locked := x.limit.locked(now, x.Counter); locked {
+			return Verdict{Allowed: c.Good, Scope: x.scope, Until: until, Tried: tried}
+		}
 	}
-	if until, locked := s.cfg.User.locked(now, c.User); locked {
-		return Verdict{Allowed: c.Good, Scope: ScopeUser, Until: until}
-	}
-	return Verdict{Allowed: true}
+	return Verdict{Allowed: true, Tried: tried}
 }
 
 // CheckCode decides whether a code may be looked at. Nothing gets past it: who

@@ -20,7 +20,8 @@ func strikes(n int, since time.Duration) Counter {
 	return Counter{Strikes: n, Struck: ago(since)}
 }
 
-// Defaults: user and pair 5 in 15 min, source 30 in 15 min, codes 5 in 5 min.
+// Defaults: user and pair 5 in 15 min, source 30 and prefix 120 in 15 min, codes 5 in 5
+// min; 15 users from a source and 60 from a prefix in 30 min.
 func TestCheck(t *testing.T) {
 	for _, row := range []struct {
 		name    string
@@ -38,6 +39,13 @@ func TestCheck(t *testing.T) {
 		{"a good pair passes a locked user", Counters{User: failures(50), Good: true}, true, ScopeUser, 5 * time.Minute},
 		{"a good pair passes a locked source", Counters{Source: failures(50), Good: true}, true, ScopeSource, 5 * time.Minute},
 		{"a good pair's own failures count", Counters{Pair: failures(5), Good: true}, false, ScopePair, 5 * time.Minute},
+		{"prefix at the limit", Counters{Prefix: failures(120)}, false, ScopePrefix, 5 * time.Minute},
+		{"an office is no attack", Counters{Prefix: failures(119), Sprayed: failures(14), PrefixSprayed: failures(59)}, true, ScopeNone, 0},
+		{"many users at a source", Counters{Sprayed: failures(15)}, false, ScopeSpray, 20 * time.Minute},
+		{"many users in a prefix", Counters{PrefixSprayed: failures(60)}, false, ScopeSpray, 20 * time.Minute},
+		{"a good pair passes a locked prefix", Counters{Prefix: failures(150), Good: true}, true, ScopePrefix, 5 * time.Minute},
+		{"a good pair passes a spraying source", Counters{Sprayed: failures(20), Good: true}, true, ScopeSpray, 20 * time.Minute},
+		{"a good pair passes a spraying prefix", Counters{PrefixSprayed: strikes(1, time.Minute), Good: true}, true, ScopeSpray, 29 * time.Minute},
 		{"first strike: the window", Counters{User: strikes(1, 14*time.Minute)}, false, ScopeUser, time.Minute},
 		{"first strike is over", Counters{User: strikes(1, 15*time.Minute)}, true, ScopeNone, 0},
 		{"second strike: twice", Counters{User: strikes(2, 29*time.Minute)}, false, ScopeUser, time.Minute},
@@ -46,7 +54,7 @@ func TestCheck(t *testing.T) {
 		{"and no longer", Counters{User: strikes(200, 4*time.Hour)}, true, ScopeNone, 0},
 	} {
 		v := New(Config{}).Check(noon, row.c)
-		want := Verdict{Allowed: row.allowed, Scope: row.scope}
+		want := Verdict{Allowed: row.allowed, Scope: row.scope, Tried: row.c.Pair.Failures > 0}
 		if row.until != 0 {
 			want.Until = noon.Add(row.until)
 		}
@@ -86,8 +94,12 @@ func TestIdleWindow(t *testing.T) {
 }
 
 func TestNoLimit(t *testing.T) {
-	s := New(Config{User: Limit{Failures: -1}, Pair: Limit{Failures: -1}, Source: Limit{Failures: -1}, Codes: Limit{Failures: -1}})
-	c := Counters{User: failures(99), Pair: failures(99), Source: strikes(9, 0), Codes: failures(99)}
+	none := Limit{Failures: -1}
+	s := New(Config{User: none, Pair: none, Source: none, Prefix: none, Codes: none, Spray: none, PrefixSpray: none})
+	c := Counters{
+		User: failures(99), Pair: failures(99), Source: strikes(9, 0), Prefix: failures(999), Codes: failures(99),
+		Sprayed: failures(99), PrefixSprayed: strikes(1, 0),
+	}
 	if v := s.Check(noon, c); !v.Allowed {
 		t.Errorf("%+v", v)
 	}
@@ -110,6 +122,24 @@ func TestSource(t *testing.T) {
 	}
 }
 
+func TestNetwork(t *testing.T) {
+	c := Config{}.withDefaults()
+	for in, want := range map[string]string{
+		"192.0.2.7": "192.0.2.0/24", "::ffff:192.0.2.7": "192.0.2.0/24", "2001:db8:1:2:3::4": "2001:db8:1::/48",
+	} {
+		if got := c.network(netip.MustParseAddr(in)); got.String() != want {
+			t.Errorf("%s: %s", in, got)
+		}
+	}
+	if c.network(netip.Addr{}).IsValid() {
+		t.Error("no address is in a network")
+	}
+	c = Config{Bits4: 16, Bits6: 32}.withDefaults()
+	if got := c.network(netip.MustParseAddr("192.0.2.7")); got.String() != "192.0.0.0/16" {
+		t.Error(got)
+	}
+}
+
 func TestZeroRefuses(t *testing.T) {
 	if (Verdict{}).Allowed {
 		t.Error("zero Verdict lets through")
@@ -117,6 +147,14 @@ func TestZeroRefuses(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
+	for _, s := range Scopes()[1:] {
+		if got, ok := parseScope(s.String()); !ok || got != s {
+			t.Errorf("%v is read as %v", s, got)
+		}
+	}
+	if _, ok := parseScope("none"); ok {
+		t.Error("none is a scope")
+	}
 	if ScopeCodes.String() != "codes" || Scope(99).String() != "unknown" ||
 		WrongCode.String() != "wrong code" || Failure(99).String() != "unknown" {
 		t.Error("names")

@@ -9,114 +9,23 @@ import (
 	"postern/internal/store"
 )
 
-// subject is one counter: its failures and its strikes.
-type subject struct {
-	limit          Limit
-	fail, strikes  store.Key
-	failed, struck store.Tally
-}
-
-func (s *Shield) subject(l Limit, fail, strikes store.Key) *subject {
-	return &subject{
-		limit: l, fail: fail, strikes: strikes,
-		failed: store.Tally{Key: fail, Window: l.Window, Kind: l.Kind},
-		struck: store.Tally{Key: strikes, Window: s.cfg.Memory},
-	}
-}
-
-func (s *Shield) user(name string) *subject {
-	return s.subject(s.cfg.User, store.UserFailures(name), store.UserStrikes(name))
-}
-
-func (s *Shield) codes(name string) *subject {
-	return s.subject(s.cfg.Codes, store.CodeFailures(name), store.CodeStrikes(name))
-}
-
-// pair is nil where the source is unknown.
-func (s *Shield) pair(name string, source netip.Addr) *subject {
-	p := Source(source)
-	if !p.IsValid() {
-		return nil
-	}
-	return s.subject(s.cfg.Pair, store.PairFailures(name, p), store.PairStrikes(name, p))
-}
-
-// source is nil where the source is unknown or exempt.
-func (s *Shield) source(source netip.Addr) *subject {
-	p := Source(source)
-	if !p.IsValid() || s.exempt(source) {
-		return nil
-	}
-	return s.subject(s.cfg.Source, store.SourceFailures(p), store.SourceStrikes(p))
-}
-
-func (s *Shield) exempt(a netip.Addr) bool {
-	for _, p := range s.cfg.Exempt {
-		if p.Contains(a.Unmap()) {
-			return true
-		}
-	}
-	return false
-}
-
-func (u *subject) read() store.Seq {
-	if u == nil {
-		return nil
-	}
-	return store.Seq{&u.failed, &u.struck}
-}
-
-func (u *subject) counter() Counter {
-	if u == nil {
-		return Counter{}
-	}
-	return Counter{
-		Failures: u.failed.N, Oldest: u.failed.Oldest, Newest: u.failed.Newest,
-		Strikes: u.struck.N, Struck: u.struck.Newest,
-	}
-}
-
-// count adds a failure; the one that reaches the limit is a strike.
-func (u *subject) count(id string, memory time.Duration) store.Seq {
-	if u == nil {
-		return nil
-	}
-	c := &store.Count{Key: u.fail, ID: id, Window: u.limit.Window, Kind: u.limit.Kind}
-	if u.limit.Failures > 0 {
-		c.At, c.Strikes, c.Memory = u.limit.Failures, u.strikes, memory
-	}
-	return store.Seq{c}
-}
-
-func (u *subject) guard() store.Seq {
-	if u == nil || u.limit.Failures < 0 {
-		return nil
-	}
-	return store.Seq{&store.Tally{Key: u.fail, Window: u.limit.Window, Kind: u.limit.Kind, Below: u.limit.Failures}}
-}
-
-func (u *subject) clear() store.Seq {
-	if u == nil {
-		return nil
-	}
-	return store.Seq{&store.Delete{Key: u.fail}, &store.Delete{Key: u.strikes}}
-}
-
 // Query loads the counters of one login.
 type Query struct {
-	user, codes, pair, source *subject
-	good                      *store.Get
-	now                       *store.Time
+	shield            *Shield
+	user, codes, pair *subject
+	origins           []origin
+	good              *store.Get
+	now               *store.Time
 }
 
 // Ask says what to load for a login. User is the bare account name; spellings
 // that the directory takes for one user should come as one, case aside.
 func (s *Shield) Ask(user string, source netip.Addr) *Query {
-	q := &Query{now: &store.Time{}}
+	q := &Query{shield: s, now: &store.Time{}}
 	if s.cfg.Disabled {
 		return q
 	}
-	q.user, q.codes, q.pair, q.source = s.user(user), s.codes(user), s.pair(user, source), s.source(source)
+	q.user, q.codes, q.pair, q.origins = s.user(user), s.codes(user), s.pair(user, source), s.origins(source)
 	if q.pair != nil {
 		q.good = &store.Get{Key: store.PairGood(user, Source(source))}
 	}
@@ -135,50 +44,125 @@ func (q *Query) Seqs() []store.Seq {
 	if q.good != nil {
 		user = append(user, q.good)
 	}
-	if q.source == nil {
-		return []store.Seq{user}
+	seqs := []store.Seq{user}
+	for _, p := range q.origins {
+		seqs = append(seqs, append(p.failures.read(), p.users.read()...))
 	}
-	return []store.Seq{user, q.source.read()}
+	return seqs
 }
 
 // Counters is what was loaded.
 func (q *Query) Counters() Counters {
-	return Counters{
-		User: q.user.counter(), Source: q.source.counter(), Pair: q.pair.counter(), Codes: q.codes.counter(),
+	c := Counters{
+		User: q.user.counter(), Pair: q.pair.counter(), Codes: q.codes.counter(),
 		Good: q.good != nil && q.good.Found,
 	}
+	for i, p := range q.origins {
+		if i == 0 {
+			c.Source, c.Sprayed = p.failures.counter(), p.users.counter()
+		} else {
+			c.Prefix, c.PrefixSprayed = p.failures.counter(), p.users.counter()
+		}
+	}
+	return c
 }
 
 // Now is the store's time of the load.
 func (q *Query) Now() time.Time { return q.now.Now }
 
+// Check is the shield's Check of what was loaded. Sources and pairs that it refuses
+// are remembered for as long as it says: they take no more places.
+func (q *Query) Check(now time.Time) Verdict {
+	v := q.shield.Check(now, q.Counters())
+	if v.Allowed {
+		return v
+	}
+	switch v.Scope {
+	case ScopePair:
+		q.shield.refuse.note(q.pair.what, v.Until.Sub(now))
+	case ScopeSource, ScopePrefix, ScopeSpray:
+		for _, p := range q.origins {
+			until, locked := p.failures.limit.locked(now, p.failures.counter())
+			if sprayed, also := p.users.limit.locked(now, p.users.counter()); also {
+				until, locked = later(until, sprayed), true
+			}
+			if locked {
+				q.shield.refuse.note(p.failures.what, until.Sub(now))
+			}
+		}
+	case ScopeNone, ScopeUser, ScopeCodes, ScopeDirectory:
+	}
+	return v
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// known says whether the source, or the user there, was refused here shortly before.
+func (s *Shield) known(user string, source netip.Addr) bool {
+	p := Source(source)
+	if !p.IsValid() {
+		return false
+	}
+	return s.refuse.has(pairText(user, p)) ||
+		!s.cfg.exempt(source) && (s.refuse.has(p.String()) || s.refuse.has(s.cfg.network(source).String()))
+}
+
+// Failing is what to commit after a failure.
+type Failing []store.Seq
+
 // Failed is what to commit after a failure. One attempt counts once however
 // often it is committed, if id is the same.
-func (s *Shield) Failed(f Failure, user string, source netip.Addr, id string) []store.Seq {
+func (s *Shield) Failed(f Failure, user string, source netip.Addr, id string) Failing {
 	if s.cfg.Disabled {
 		return nil
 	}
 	if id == "" {
 		id = rand.Text()
 	}
+	origins, who := s.origins(source), member(user)
+	var seqs Failing
 	switch f {
 	case WrongPassword, UnknownUser:
-		return present(s.user(user).count(id, s.cfg.Memory), s.pair(user, source).count(id, s.cfg.Memory),
-			s.source(source).count(id, s.cfg.Memory))
+		// One user is in one sequence, and each place.
+		seqs = append(seqs, append(s.user(user).count(id, s.cfg.Memory), s.pair(user, source).count(id, s.cfg.Memory)...))
+		for _, p := range origins {
+			seqs = append(seqs, append(p.failures.count(id, s.cfg.Memory), p.users.count(who, s.cfg.Memory)...))
+		}
+		if len(origins) > 0 { // what comes from exempt sources is no attack
+			seqs = append(seqs, s.crowd().count(who, s.cfg.Memory))
+		}
 	case WrongCode:
-		return present(s.codes(user).count(id, s.cfg.Memory), s.source(source).count(id, s.cfg.Memory))
-	default:
-		return nil
+		seqs = append(seqs, s.codes(user).count(id, s.cfg.Memory))
+		for _, p := range origins {
+			seqs = append(seqs, p.failures.count(id, s.cfg.Memory))
+		}
+	case FailureNone:
 	}
+	return seqs
 }
 
-func present(seqs ...store.Seq) (out []store.Seq) {
-	for _, q := range seqs {
-		if len(q) > 0 {
-			out = append(out, q)
+// Begun is what the failure locked, or brought to light, once it is committed. Each
+// is to be told with Tell.
+func (f Failing) Begun() []Event {
+	var all []Event
+	for _, seq := range f {
+		for _, op := range seq {
+			c, counts := op.(failure)
+			if !counts || c.Struck == 0 {
+				continue
+			}
+			all = append(all, Event{
+				At: c.Newest, Kind: kindOf(c.of.scope), Scope: c.of.scope, Subject: c.of.what,
+				Failures: c.N, Until: c.Newest.Add(c.of.limit.lock(c.Struck)),
+			})
 		}
 	}
-	return out
+	return all
 }
 
 // Guard stands first in the commit of a success. It is lost when failures
@@ -201,7 +185,7 @@ func (s *Shield) Guard(user string, source netip.Addr, v Verdict, code bool) []s
 // Clear stands in the commit of a success, behind its guards: it forgets the
 // failures and makes the pair good. What locks others while a good pair passes
 // stays. The source's failures stay too: who has one account must not wipe out
-// the trace of guessing others.
+// the trace of guessing others. Of the users who fail there it is one less.
 func (s *Shield) Clear(user string, source netip.Addr, v Verdict, code bool) []store.Seq {
 	if s.cfg.Disabled {
 		return nil
@@ -216,23 +200,62 @@ func (s *Shield) Clear(user string, source netip.Addr, v Verdict, code bool) []s
 	if p := Source(source); p.IsValid() {
 		q = append(q, &store.Put{Key: store.PairGood(user, p), Value: "1", TTL: s.cfg.Good})
 	}
-	return present(q)
+	seqs := present(q)
+	if v.Tried {
+		who := member(user)
+		for _, p := range s.origins(source) {
+			seqs = append(seqs, store.Seq{&store.Uncount{Key: p.users.fail, ID: who}})
+		}
+		seqs = append(seqs, store.Seq{&store.Uncount{Key: s.crowd().fail, ID: who}})
+	}
+	return seqs
 }
 
-// Reset forgets what locks a user (or, with user "", a source) at an operator's
-// word: failures and strikes of the name and its codes, and of the source and
-// the pair where a source is given.
-func (s *Shield) Reset(ctx context.Context, st store.Store, user string, source netip.Addr) error {
+// What says what an operator wants cleared. What is zero stays.
+type What struct {
+	User   string
+	Source netip.Addr   // an address
+	Pair   bool         // of user and source, only what they have together
+	Prefix netip.Prefix // a network as it is counted
+}
+
+// Reset forgets what locks, at an operator's word: failures and strikes of the name and
+// its codes and what was asked of a directory, of the source, of the network, and of the
+// pair where both user and source are given. Good pairs stay good.
+func (s *Shield) Reset(ctx context.Context, st store.Store, w What) error {
+	var all []*subject
 	var seqs []store.Seq
-	if user != "" {
-		seqs = present(s.user(user).clear(), s.codes(user).clear(), s.pair(user, source).clear())
+	if w.User != "" {
+		if !w.Pair {
+			all = append(all, s.user(w.User), s.codes(w.User), &subject{
+				scope: ScopeDirectory, what: w.User, fail: store.UserAsked(w.User), strikes: store.UserCeiling(w.User),
+			})
+		}
+		if p := s.pair(w.User, w.Source); p != nil {
+			all = append(all, p)
+			s.refuse.forget(p.what)
+		}
 	}
-	if p := Source(source); p.IsValid() {
-		seqs = append(seqs, store.Seq{
-			&store.Delete{Key: store.SourceFailures(p)}, &store.Delete{Key: store.SourceStrikes(p)},
-		})
+	add := func(p netip.Prefix, scope Scope) {
+		if p.IsValid() {
+			one := s.origin(scope, p, Limit{}, Limit{})
+			all = append(all, one.failures, one.users)
+			s.refuse.forget(p.String())
+		}
 	}
-	return st.Do(ctx, store.Join(seqs)...)
+	if !w.Pair {
+		add(Source(w.Source), ScopeSource)
+		add(w.Prefix.Masked(), ScopePrefix)
+	}
+	var locks store.Seq
+	for _, u := range all {
+		seqs = append(seqs, u.clear())
+		locks = append(locks, &store.Leave{Key: store.Locks(), Member: u.lock()}, &store.Delete{Key: store.LockTold(u.lock())})
+		if kindOf(u.scope) == KindLockout && u.scope != ScopeDirectory { // the others go with these
+			locks = append(locks, Event{At: time.Now(), Kind: KindCleared, Scope: u.scope, Subject: u.what}.publish())
+		}
+	}
+	return st.Do(ctx, store.Join(seqs, []store.Seq{locks})...)
 }
 
 // Status is what an operator sees of a user at a source.
@@ -240,15 +263,39 @@ type Status struct {
 	Counters Counters
 	Login    Verdict // would a login be let through to the directory
 	Code     Verdict // would a code be looked at
+	Asked    Asked
 }
 
 // Show reads the status of a user; without a source it is that of a login from
 // somewhere new.
 func (s *Shield) Show(ctx context.Context, st store.Store, user string, source netip.Addr) (Status, error) {
-	q := s.Ask(user, source)
-	if err := st.Do(ctx, q.Seqs()...); err != nil {
+	q, a := s.Ask(user, source), askAsked(user)
+	if err := st.Do(ctx, store.Join(q.Seqs(), a.seqs())...); err != nil {
 		return Status{}, err
 	}
 	c := q.Counters()
-	return Status{Counters: c, Login: s.Check(q.Now(), c), Code: s.CheckCode(q.Now(), c)}, nil
+	return Status{Counters: c, Login: s.Check(q.Now(), c), Code: s.CheckCode(q.Now(), c), Asked: a.result(q.Now())}, nil
+}
+
+// ShowSource reads the status of a source, or of a network if that is one as it is
+// counted, for a login of somebody new.
+func (s *Shield) ShowSource(ctx context.Context, st store.Store, p netip.Prefix) (Status, error) {
+	q := &Query{shield: s, now: &store.Time{}}
+	scope := ScopeSource
+	limits := [2]Limit{s.cfg.Source, s.cfg.Spray}
+	if p != Source(p.Addr()) {
+		scope, limits = ScopePrefix, [2]Limit{s.cfg.Prefix, s.cfg.PrefixSpray}
+	}
+	one := s.origin(scope, p, limits[0], limits[1])
+	seqs := []store.Seq{{q.now}, append(one.failures.read(), one.users.read()...)}
+	if err := st.Do(ctx, seqs...); err != nil {
+		return Status{}, err
+	}
+	var c Counters
+	if scope == ScopeSource {
+		c.Source, c.Sprayed = one.failures.counter(), one.users.counter()
+	} else {
+		c.Prefix, c.PrefixSprayed = one.failures.counter(), one.users.counter()
+	}
+	return Status{Counters: c, Login: s.Check(q.Now(), c), Code: Verdict{Allowed: true}}, nil
 }

@@ -33,8 +33,8 @@ func load(t testing.TB, sh *Shield, st store.Store, user string, source netip.Ad
 
 func check(t testing.TB, sh *Shield, st store.Store, user string, source netip.Addr) Verdict {
 	t.Helper()
-	q, c := load(t, sh, st, user, source)
-	return sh.Check(q.Now(), c)
+	q, _ := load(t, sh, st, user, source)
+	return q.Check(q.Now())
 }
 
 func TestLockAndBackOff(t *testing.T) {
@@ -118,7 +118,7 @@ func TestGoodPairPasses(t *testing.T) {
 		t.Error("alice's success at home let the attacker in")
 	}
 	if v := check(t, sh, b, "bob", other); v.Allowed || v.Scope != ScopeSource {
-		t.Errorf("the spraying source: %+v", v)
+		t.Errorf("the guessing source: %+v", v)
 	}
 	// At home five failures of alice's own lock alice at home.
 	for range 5 {
@@ -127,7 +127,7 @@ func TestGoodPairPasses(t *testing.T) {
 	if v := check(t, sh, b, "alice", home); v.Allowed || v.Scope != ScopePair {
 		t.Errorf("own failures: %+v", v)
 	}
-	if err := sh.Reset(context.Background(), b, "alice", home); err != nil {
+	if err := sh.Reset(context.Background(), b, What{User: "alice", Source: home}); err != nil {
 		t.Fatal(err)
 	}
 	if v := check(t, sh, b, "alice", home); !v.Allowed {

@@ -160,7 +160,7 @@ func lockoutClear(c *cli) *cobra.Command {
 				return errors.New("give a user, or --source ADDRESS, or both")
 			}
 			return c.withShield(args, func(s *lockout.Shield, st store.Store, name string) error {
-				if err := s.Reset(cmd.Context(), st, name, source.addr); err != nil {
+				if err := s.Reset(cmd.Context(), st, lockout.What{User: name, Source: source.addr}); err != nil {
 					return err
 				}
 				who := name

@@ -75,8 +75,8 @@ func since1970(t time.Time) int64 {
 // maxStored bounds each number of a stored ceiling: Lua counts in floating point.
 const maxStored = 1 << 53
 
-// parseCeiling reads what String wrote.
-func parseCeiling(s string) (c Ceiling, ok bool) {
+// ParseCeiling reads what String wrote.
+func ParseCeiling(s string) (c Ceiling, ok bool) {
 	var n [6]int64
 	for i := range n {
 		text, rest, more := strings.Cut(s, " ")
@@ -116,14 +116,14 @@ func (o *Reserve) decode(_ bool, r reply) error {
 	o.Taken, o.Ahead, o.Failed, o.Newest = r.int(0) == 1, int(r.int(1)), int(r.int(2)), at(r.int(3))
 	o.Trusted, o.Told = r.int(4) == 1, r.int(5) == 1
 	if o.Ceiling = o.Else; o.Told {
-		o.Ceiling, _ = parseCeiling(r.str(6)) // the script has read it, too
+		o.Ceiling, _ = ParseCeiling(r.str(6)) // the script has read it, too
 	}
 	return r.err
 }
 
 func (o *Reserve) apply(t *txn) bool {
 	known, _ := t.get(o.Known)
-	if o.Ceiling, o.Told = parseCeiling(string(known)); !o.Told {
+	if o.Ceiling, o.Told = ParseCeiling(string(known)); !o.Told {
 		o.Ceiling = o.Else
 	}
 	c := &o.Ceiling
