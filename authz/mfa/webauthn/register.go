@@ -31,7 +31,7 @@ func (v *Verifier) BeginRegistration(ctx context.Context, now time.Time, user, s
 	if err != nil {
 		return nil, err
 	}
-	if len(r.Keys) >= maxKeys {
+	if len(r.Keys) >= MaxKeys {
 		return nil, ErrTooMany
 	}
 	if len(r.Handle) == 0 {
@@ -83,7 +83,7 @@ func (v *Verifier) FinishRegistration(ctx context.Context, now time.Time, user, 
 	}
 	err = v.swap(ctx, user, read, func(r *record) error {
 		switch {
-		case len(r.Keys) >= maxKeys:
+		case len(r.Keys) >= MaxKeys:
 			return ErrTooMany
 		case r.find(k.Raw) != nil:
 			return ErrDuplicate

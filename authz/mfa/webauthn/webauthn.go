@@ -41,11 +41,12 @@ const (
 	ceremonyLife = 5 * time.Minute
 	// clockSlack is how far the clocks of two services and of the store may be
 	// apart: a ceremony's mark outlives it by that.
-	clockSlack = 5 * time.Minute
-	// maxKeys bounds a user's record, which every finish reads.
-	maxKeys     = 5
+	clockSlack  = 5 * time.Minute
 	defaultName = "Postern"
 )
+
+// MaxKeys is how many a user may have: each finish reads them all.
+const MaxKeys = 5
 
 // Errors. They are the same whatever the reason behind them was.
 var (

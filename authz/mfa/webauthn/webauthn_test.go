@@ -453,7 +453,7 @@ func TestBounds(t *testing.T) {
 		}
 		late = append(late, c)
 	}
-	for i := range maxKeys - 2 {
+	for i := range MaxKeys - 2 {
 		d := newDevice(t)
 		if i == 0 {
 			d.Format = "packed" // vouches for itself
@@ -470,7 +470,7 @@ func TestBounds(t *testing.T) {
 		t.Error(err)
 	}
 	list, err := v.Keys(ctx, "alice")
-	if err != nil || len(list) != maxKeys || list[maxKeys-1].Label != strings.Repeat("é", maxLabel) {
+	if err != nil || len(list) != MaxKeys || list[MaxKeys-1].Label != strings.Repeat("é", maxLabel) {
 		t.Errorf("%v, %v", list, err)
 	}
 	c = begin(t, v, "alice")
