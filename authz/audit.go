@@ -27,6 +27,7 @@ type Record struct {
 	Change     bool // the password was to be changed
 	Factor     Factor
 	Kind       Factor // of a remembered factor: which it was
+	Answers    string // the decision whose challenge this answers; "": none
 	Verdict    Verdict
 	Reason     Reason
 	Rule       string // of the policy that was asked; "" when none was
@@ -97,6 +98,9 @@ func (a auditLog) Decision(r *Record) {
 		slog.Duration("took_load", r.Load),
 		slog.Duration("took_directory", r.Directory),
 		slog.Duration("took_commit", r.Commit),
+	}
+	if r.Answers != "" {
+		attrs = append(attrs, slog.String("answers", r.Answers))
 	}
 	if r.Err != nil {
 		attrs = append(attrs, slog.String("error", r.Err.Error()))

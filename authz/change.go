@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"postern/authz/directory"
 	"postern/internal/store"
@@ -21,10 +20,6 @@ import (
 //
 //	login   … verify: expired, code, policy ─► E=648, and the leave is noted
 //	change  … leave taken, policy ─► password changed ─► verify: as any login
-
-// leaveLife is how long a user has for a new password. A node of ours gives it up a
-// little earlier (pptp/chap).
-const leaveLife = 2 * time.Minute
 
 // leave is the note. The dialogue it stands for is in its key.
 type leave struct {
@@ -63,18 +58,18 @@ func outdated(r Reason) bool { return r == PasswordExpired || r == PasswordMustC
 // lack of a factor or of a rule would refuse: what its user has to do first is get a
 // new password. Wrong codes and rules that deny keep their own reasons.
 func (l *login) plain(r Reason) Reason {
-	if l.expired != ReasonUnknown && (r == CodeMissing || r == NotEnrolled || r == PolicyNoMatch) {
+	if l.expired != ReasonUnknown && (r == CodeMissing || r == NotEnrolled || r == FactorTooWeak || r == PolicyNoMatch) {
 		return l.expired
 	}
 	return r
 }
 
-func (l *login) leaveKey() store.Key { return store.UserChange(l.user, l.digest()) }
+func (l *login) leaveKey() store.Key { return store.UserChange(l.user, l.digest(l.req.User)) }
 
 // disclosure is what the client may learn of the reason: who may change the password,
 // or could not, must know.
 func (l *login) disclosure(d Disclosure, r Reason) Disclosure {
-	if r == NewPasswordRefused || l.leave != nil && r == l.expired {
+	if r == NewPasswordRefused || r == RetryAsked || l.leave != nil && r == l.expired {
 		return DiscloseFull
 	}
 	return d
@@ -94,16 +89,16 @@ func (d *Decider) changer(n directory.Name) directory.Changer {
 
 // expire ends a login with an expired password, after all else was right, and gives
 // leave to change it where that is possible. Without a second factor there is none,
-// whatever the rule says: a stolen password must not become the thief's own. Nor is
-// there for a NAS that does not tell its dialogues apart.
+// whatever the rule says, and one given before is none here: a stolen password must not
+// become the thief's own. Nor is there for a NAS that does not tell its dialogues apart.
 func (d *Decider) expire(_ context.Context, l *login) (Reason, bool) {
 	if l.expired == ReasonUnknown {
 		return Permitted, false
 	}
-	if l.req.Method == MethodMSCHAPv2 && l.req.SessionID != "" && l.factor != FactorNone && l.decision.Obligations.PasswordChange && d.changer(l.asked) != nil {
+	if l.req.Method == MethodMSCHAPv2 && l.req.SessionID != "" && l.factor != FactorNone && l.factor != FactorRemembered && l.decision.Obligations.PasswordChange && d.changer(l.asked) != nil {
 		// A dialogue has one leave: this attempt, asked again, does not renew one that was
 		// taken.
-		l.leave = &store.Once{Key: l.leaveKey(), Value: leave{factor: l.factor}.String(), TTL: leaveLife}
+		l.leave = &store.Once{Key: l.leaveKey(), Value: leave{factor: l.factor}.String(), TTL: dialogueLife}
 	}
 	return l.expired, true
 }
@@ -127,7 +122,7 @@ func (d *Decider) takeLeave(ctx context.Context, l *login) (Reason, bool) {
 	l.factor = v.factor
 	if v.taker == "" {
 		mine := leave{v.factor, l.counted}.String()
-		swap := &store.Swap{Key: l.leaveKey(), Old: l.noted.Value, New: mine, TTL: leaveLife}
+		swap := &store.Swap{Key: l.leaveKey(), Old: l.noted.Value, New: mine, TTL: dialogueLife}
 		if err := d.cfg.Store.Do(ctx, store.Seq{swap}); err != nil {
 			l.rec.Err = err
 			return StoreDown, true

@@ -279,7 +279,7 @@ func TestLeaveIsOfOneDialogue(t *testing.T) {
 			w.dir.change.expired["emil"] = true
 			r.User = "emil"
 		},
-		"too late": func(w *world, _ *Request) { w.sleep(leaveLife + time.Second) },
+		"too late": func(w *world, _ *Request) { w.sleep(dialogueLife + time.Second) },
 	} {
 		w := newWorld(t)
 		first := w.expire(t, "dora")

@@ -79,7 +79,8 @@ var answers = [...]answer{
 	NewPasswordRefused: proved(mschap.ErrorChangingPassword, "New password refused"),
 	Quarantined:        {verdict: Accept},
 	Challenged:         {verdict: Challenge},
-	// The rule's author wants it asked, so that there is nothing to hide.
+	// The rule's author wants it asked, so that there is nothing to hide; result has a
+	// text with the separator.
 	RetryAsked:    proved(failed, "Enter your name with the code behind it"),
 	StateInvalid:  anyone(failed, "Answer to no question"),
 	FactorTooWeak: anyone(failed, "A stronger second factor is needed"),

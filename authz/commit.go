@@ -1,6 +1,7 @@
 package authz
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -9,6 +10,7 @@ import (
 	"postern/authz/pool"
 	"postern/authz/session"
 	"postern/internal/store"
+	"postern/policy"
 )
 
 // commitment is what an accepted login takes: a session and perhaps an address.
@@ -23,45 +25,67 @@ type commitment struct {
 // decides which of them is first.
 //
 //	password wrong              count a failure
-//	code wrong                  count a failure of codes
-//	password right, refused     guards, burn the code; leave to change an expired
-//	                            password, where it is given
-//	permitted                   guards, burn the code, count the session, forget
-//	                            the failures; write the session, lease the address
-func (d *Decider) commit(ctx context.Context, l *login, reason Reason) Reason {
+//	code wrong                  count a failure of codes, use up the state it answers
+//	password right, refused     guards, use up the state, burn the code; leave to change
+//	                            an expired password, where it is given, or the note
+//	                            that the client is asked for a code
+//	permitted, quarantined      guards, the remembered factor among them; use up the
+//	                            state, burn the code, count the session, forget the
+//	                            failures, remember the factor; write the session,
+//	                            lease the address
+//
+// With again the outcome must be decided anew: something it was decided on had changed.
+func (d *Decider) commit(ctx context.Context, l *login, reason Reason) (_ Reason, again bool) {
 	began := d.cfg.Clock()
-	defer func() { l.rec.Commit = d.cfg.Clock().Sub(began) }()
+	defer func() { l.rec.Commit += d.cfg.Clock().Sub(began) }()
 	switch {
 	case reason == NoSuchUser:
-		return d.count(ctx, l, lockout.UnknownUser, reason)
+		return d.count(ctx, l, lockout.UnknownUser, reason), false
 	case reason == WrongPassword:
-		return d.count(ctx, l, lockout.WrongPassword, reason)
-	case reason == CodeWrong:
-		return d.count(ctx, l, lockout.WrongCode, reason)
+		return d.count(ctx, l, lockout.WrongPassword, reason), false
+	case reason == CodeWrong, reason == StateInvalid && l.given != "":
+		return d.count(ctx, l, lockout.WrongCode, reason), false
 	case !l.proved || answerTo(reason).verdict == Silent:
-		return reason
+		return reason, false
 	}
-	guards := d.cfg.Shield.Guard(l.user, l.req.Source, l.passed, l.checked)
+	accepted := answerTo(reason).verdict == Accept
+	var own []store.Seq
+	if accepted && l.use != nil {
+		own = append(own, l.use.Seqs()...) // first of all, see grant.Write
+	}
+	own = append(own, d.cfg.Shield.Guard(l.user, l.req.Source, l.passed, l.checked)...)
+	var answer store.Op
+	if l.state != nil {
+		answer = l.answer()
+		own = append(own, store.Seq{answer})
+	}
 	var burn *mfa.Burn
 	if l.code.Outcome == mfa.OK {
 		burn = d.cfg.MFA.Burn(l.user, l.code, l.counted)
-		guards = append(guards, burn.Seqs()...)
+		own = append(own, burn.Seqs()...)
 	}
-	seqs := guards
 	if l.leave != nil {
-		seqs = append(seqs, store.Seq{l.leave})
+		own = append(own, store.Seq{l.leave})
 	}
-	if reason == Permitted {
-		d.open(l)
-		seqs = append(seqs, l.commit.opening.UserSeqs()...)
-		seqs = append(seqs, d.cfg.Shield.Clear(l.user, l.req.Source, l.passed, l.checked)...)
+	if reason == RetryAsked {
+		own = append(own, store.Seq{l.retry})
 	}
-	if len(seqs) == 0 {
-		return reason
+	if accepted {
+		if l.req.Method != MethodPortal {
+			d.open(l)
+			own = append(own, l.commit.opening.UserSeqs()...)
+		}
+		own = append(own, d.cfg.Shield.Clear(l.user, l.req.Source, l.passed, l.checked)...)
+		if d.give(l); l.give != nil {
+			own = append(own, l.give.Seqs()...)
+		}
+	}
+	if len(own) == 0 {
+		return reason, false
 	}
 	// All of these carry the user's tag and become one sequence.
-	seqs = store.Join(seqs)
-	own := seqs[0]
+	seqs := store.Join(own)
+	user := seqs[0]
 	if l.commit != nil {
 		seqs = append(seqs, l.commit.opening.NodeSeqs()...)
 		seqs = append(seqs, l.commit.claim.seqs()...)
@@ -69,33 +93,91 @@ func (d *Decider) commit(ctx context.Context, l *login, reason Reason) Reason {
 	if err := d.cfg.Store.Do(ctx, seqs...); err != nil {
 		l.rec.Err = err
 		l.commit = nil
-		return StoreDown
+		return StoreDown, false
 	}
 	lost := Permitted
-	switch {
-	case own.OK():
+	switch guard := lostGuard(user); {
+	case guard == nil:
+	case d.rememberAlone(ctx, l, user, guard):
+	case accepted && l.use != nil && !l.use.OK():
+		lost, again = LockedOut, true
+		if err := l.grants.Again(l.use); err != nil {
+			l.rec.Err = err
+		}
+		l.use, l.factor, l.kind = nil, FactorNone, FactorNone
+	case reason == RetryAsked && guard == store.Op(l.retry):
+		l.retried = true
+		return reason, true
+	case answer != nil && guard == answer:
+		l.rec.Err = errStateUsed
+		lost = StateInvalid
 	case burn != nil && burn.Lost():
 		lost = CodeReplayed
 	case l.commit != nil && l.commit.opening.TooMany():
 		lost = TooManySessions
-	case l.leave != nil && (len(own) == 1 || own[:len(own)-1].OK()):
+	case l.leave != nil && guard == store.Op(l.leave):
 		lost = CodeReplayed // this dialogue has had its leave
 	default:
 		lost = LockedOut // failures were counted while we were at the directory
 	}
 	if l.commit == nil {
 		if lost != Permitted {
-			return lost
+			reason = lost
 		}
-		return reason
+		return reason, false
 	}
-	return d.settle(ctx, l, lost)
+	if lost = d.finish(ctx, l, lost); lost != Permitted {
+		reason = lost
+	}
+	return reason, again
+}
+
+// lostGuard is the operation at which a sequence stopped; nil: it did not.
+func lostGuard(s store.Seq) store.Op {
+	for i := range s {
+		if !s[:i+1].OK() {
+			return s[i]
+		}
+	}
+	return nil
+}
+
+// rememberAlone has the factor remembered when that was all that was lost: it stands
+// last, so that the rest is done.
+func (d *Decider) rememberAlone(ctx context.Context, l *login, user store.Seq, lost store.Op) bool {
+	if l.give == nil || lost != user[len(user)-1] {
+		return false
+	}
+	if err := d.grants.Remember(ctx, l.grants, l.give, l.place()); err != nil {
+		l.rec.Err = err // the user is asked for a code next time
+	}
+	return true
+}
+
+// give has the factor remembered that the login has, where the rule remembers any and
+// lets one that is remembered in.
+func (d *Decider) give(l *login) {
+	o := &l.decision.Obligations
+	l.give = nil
+	if l.factor == FactorNone || l.factor == FactorRemembered || !o.Carries(policy.Remembered) {
+		return
+	}
+	w, err := l.grants.Give(l.now, l.place(), l.factor.String(), l.rec.DecisionID)
+	if err != nil {
+		l.rec.Err = err // the user is asked for a code next time
+	}
+	l.give = w
 }
 
 // count commits a failure. If that is not possible, nobody may learn that the
 // password was wrong: guessing would be free while the store is away.
 func (d *Decider) count(ctx context.Context, l *login, f lockout.Failure, reason Reason) Reason {
 	seqs := d.cfg.Shield.Failed(f, l.user, l.req.Source, l.counted)
+	var answer *store.Once
+	if reason == CodeWrong && l.state != nil {
+		answer = l.answer()
+		seqs = append(seqs, store.Seq{answer})
+	}
 	if len(seqs) == 0 {
 		return reason
 	}
@@ -103,21 +185,33 @@ func (d *Decider) count(ctx context.Context, l *login, f lockout.Failure, reason
 		l.rec.Err = err
 		return StoreDown
 	}
+	if answer != nil && !answer.OK {
+		l.rec.Err = errStateUsed
+		return StateInvalid
+	}
 	return reason
 }
 
+// acct is the login's Acct-Session-Id; one of our own for a NAS that does no accounting.
+func (l *login) acct() string { return cmp.Or(l.req.SessionID, l.rec.DecisionID) }
+
+// sessionID is the ID of the session that the login opens.
+func (l *login) sessionID() string { return session.ID(l.req.NAS.Node(), l.acct()) }
+
 // open prepares session and address.
 func (d *Decider) open(l *login) {
-	node, acct := l.req.NAS.Node(), l.req.SessionID
-	if acct == "" {
-		acct = l.rec.DecisionID // a NAS that does no accounting
-	}
 	c := &commitment{session: session.Record{
-		ID: session.ID(node, acct), Node: node, NASID: l.req.NAS.ID, NASAddr: l.req.NAS.Addr, Via: l.req.NAS.Client, Acct: acct,
+		ID: l.sessionID(), Node: l.req.NAS.Node(), NASID: l.req.NAS.ID, NASAddr: l.req.NAS.Addr, Via: l.req.NAS.Client, Acct: l.acct(),
 		User: l.user, SID: l.account.SID, Realm: l.realm(), Source: l.req.Source,
 		Client: l.req.ClientName, Tunnel: l.req.Tunnel,
 		Decision: l.rec.DecisionID, Rule: l.decision.RuleID, Factor: l.factor.String(),
 	}}
+	if l.factor == FactorRemembered {
+		c.session.Remembered = l.kind.String()
+	}
+	if !l.held.IsZero() {
+		c.session.Quarantine, c.session.Demands = l.held.UTC(), l.decision.Obligations.Factor.String()
+	}
 	c.claim = l.claim(c.session.ID, d.cfg.Sessions.LeaseTime())
 	c.session.Pool = c.claim.pool
 	if c.claim.fixed != nil {
@@ -128,8 +222,8 @@ func (d *Decider) open(l *login) {
 	l.commit = c
 }
 
-// settle finishes an accepted login, or takes it back.
-func (d *Decider) settle(ctx context.Context, l *login, reason Reason) Reason {
+// finish finishes an accepted login, or takes it back.
+func (d *Decider) finish(ctx context.Context, l *login, reason Reason) Reason {
 	c := l.commit
 	addr, err := c.claim.finish(ctx, d.cfg.Store)
 	c.session.Addr = addr

@@ -1,6 +1,7 @@
 package authz
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,17 +9,20 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"postern/authz/directory"
+	"postern/authz/grant"
 	"postern/authz/lockout"
 	"postern/authz/mfa"
 	"postern/authz/pool"
 	"postern/authz/session"
+	"postern/internal/seal"
 	"postern/internal/store"
 	"postern/policy"
 )
 
-// Config is what a Decider decides with. All but Separator, Retry and Clock must
-// be there.
+// Config is what a Decider decides with. What is below Audit need not be there.
 type Config struct {
 	Directory directory.Directory
 	Store     store.Store
@@ -28,6 +32,15 @@ type Config struct {
 	Policy    *policy.Policy
 	Audit     Audit
 
+	// Ring seals what passes through the hands of clients and comes back: the State of
+	// challenges and references to sessions. nil: no challenges, no quarantine.
+	Ring *seal.Ring
+	// Portal is the URL at which users reach the portal; "": no quarantine.
+	Portal string
+	// Quarantine is how long a session waits for its factor where the rule does not say;
+	// 0: 5 min.
+	Quarantine time.Duration
+
 	Separator byte // between name and code; 0: mfa.DefaultSeparator
 	// Retry lets the peer try again on the same call (R=1, RFC 2759 §6) after an
 	// answer with code 691.
@@ -35,13 +48,19 @@ type Config struct {
 	// Disclose is what a refused client may learn.
 	Disclose Disclosure
 	// Clock measures how long steps take; nil: time.Now.
-	Clock func() time.Time
+	Clock   func() time.Time
+	Metrics prometheus.Registerer // nil: none
 }
+
+// defaultQuarantine is time to find the telephone, and the portal.
+const defaultQuarantine = 5 * time.Minute
 
 // Decider decides logins. It is safe for concurrent use.
 type Decider struct {
-	cfg    Config
-	policy atomic.Pointer[ruling]
+	cfg     Config
+	grants  *grant.Keeper
+	metrics *metrics
+	policy  atomic.Pointer[ruling]
 }
 
 // ruling is a policy in force with its pools. A login uses one from beginning to
@@ -59,7 +78,14 @@ func New(c Config) (*Decider, error) {
 	if c.Clock == nil {
 		c.Clock = time.Now
 	}
-	d := &Decider{cfg: c}
+	if c.Quarantine <= 0 {
+		c.Quarantine = defaultQuarantine
+	}
+	m, err := newMetrics(c.Metrics)
+	if err != nil {
+		return nil, err
+	}
+	d := &Decider{cfg: c, grants: grant.New(c.Store), metrics: m}
 	if err := d.SetPolicy(c.Policy); err != nil {
 		return nil, err
 	}
@@ -97,19 +123,26 @@ func (d *Decider) Policy() (*policy.Policy, *pool.Pools) {
 	return r.policy, r.pools
 }
 
+// step is one of those of a login.
+type step struct {
+	name  string
+	check func(d *Decider, ctx context.Context, l *login) (refusal Reason, done bool)
+}
+
 // steps is the order of a login: cheapest and safest refusal first. None knows
 // those before it, but for what they left in the login. A step that is done has
 // found the reason to refuse; when none is, the login is permitted. The one
 // commit follows whatever the outcome, because failures are committed, too.
-var steps = [...]struct {
-	name  string
-	check func(d *Decider, ctx context.Context, l *login) (refusal Reason, done bool)
-}{
+var steps = [...]step{
 	{"read the name", (*Decider).readName},
 	{"check the method", (*Decider).checkMethod},
+	{"open the state", (*Decider).openState},     // of an answer to a challenge
 	{"load the facts", (*Decider).load},          // store trip 1
 	{"ask the shield", (*Decider).askShield},     //
+	{"check the state", (*Decider).checkState},   //
 	{"find the account", (*Decider).find},        // directory
+	{"check whose state", (*Decider).checkState}, // the canonical name may be known by now only
+	{"split the password", (*Decider).split},     //
 	{"take the leave", (*Decider).takeLeave},     // to change the password: store
 	{"verify the password", (*Decider).verify},   // directory
 	{"look at the account", (*Decider).lookAt},   // disabled, expired…
@@ -121,33 +154,61 @@ var steps = [...]struct {
 
 // Decide decides one login and writes its audit record. It never returns nil.
 func (d *Decider) Decide(ctx context.Context, req *Request) *Result {
+	l := d.begin(req)
+	reason := d.settle(ctx, l, d.run(ctx, l, steps[:])) // store trip 2
+	res := d.result(l, reason)
+	l.rec.Addr = res.Grant.Addr
+	d.write(l, reason)
+	return res
+}
+
+// begin begins a login.
+func (d *Decider) begin(req *Request) *login {
 	began := d.cfg.Clock()
 	now := req.Now
 	if now.IsZero() {
 		now = began
 	}
-	l := &login{
-		req: req, now: now, ruling: d.policy.Load(),
+	return &login{
+		req: req, now: now, began: began, ruling: d.policy.Load(),
 		rec: Record{
 			Time: now, DecisionID: newID(now), Source: req.Source, NAS: req.NAS,
 			SessionID: req.SessionID, Tunnel: req.Tunnel, Method: req.Method, Change: req.Method == MethodMSCHAPv2Change,
 		},
 	}
-	reason := Permitted
-	for _, s := range steps {
+}
+
+// run takes the steps until one is done.
+func (d *Decider) run(ctx context.Context, l *login, list []step) Reason {
+	for _, s := range list {
 		if refusal, done := s.check(d, ctx, l); done {
-			reason = refusal
-			break
+			return refusal
 		}
 	}
-	reason = d.commit(ctx, l, l.plain(reason)) // store trip 2
-	res := d.result(l, reason)
+	return Permitted
+}
 
-	l.rec.User, l.rec.Factor = l.user, l.factor
-	l.rec.Verdict, l.rec.Reason, l.rec.Addr = res.Verdict, res.Reason, res.Grant.Addr
-	l.rec.Duration = d.cfg.Clock().Sub(began)
+// write writes the audit record.
+func (d *Decider) write(l *login, reason Reason) {
+	l.rec.User, l.rec.Factor, l.rec.Kind = l.user, l.factor, l.kind
+	l.rec.Verdict, l.rec.Reason = answerTo(reason).verdict, reason
+	l.rec.Duration = d.cfg.Clock().Sub(l.began)
 	d.cfg.Audit.Decision(&l.rec)
-	return res
+}
+
+// settle commits the outcome. What was decided on facts that others have changed by
+// then, a remembered factor or that the client had not been asked yet, is decided again.
+func (d *Decider) settle(ctx context.Context, l *login, reason Reason) Reason {
+	reason = l.plain(reason)
+	for range maxAgain {
+		settled, again := d.commit(ctx, l, reason)
+		if !again {
+			return settled
+		}
+		reason = l.plain(d.carry(l))
+	}
+	l.rec.Err = errors.New("what is known of the user changes all the time")
+	return StoreDown
 }
 
 // result is what the listener makes a packet of.
@@ -162,12 +223,17 @@ func (d *Decider) result(l *login, reason Reason) *Result {
 	case Reject:
 		res.Change = l.leave != nil && reason == l.expired
 		res.Retry = d.cfg.Retry && res.ErrorCode == failed && !l.changing()
+		if reason == RetryAsked {
+			res.Retry, res.Message = true, "Enter NAME"+string(cmp.Or(d.cfg.Separator, mfa.DefaultSeparator))+"CODE as your user name"
+		}
 		if reason == PolicyDenied || reason == SourceDenied {
 			if m := l.decision.Message; m != "" { // the author wants it to be read
 				res.Message = m
 			}
 		}
-	case Silent, Challenge:
+	case Challenge:
+		res.State, res.Message = l.asks, "Enter the code"
+	case Silent:
 	}
 	return res
 }

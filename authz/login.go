@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"postern/authz/directory"
+	"postern/authz/grant"
 	"postern/authz/lockout"
 	"postern/authz/mfa"
 	"postern/internal/mschap"
@@ -23,16 +24,25 @@ type login struct {
 	req    *Request
 	ruling *ruling
 	now    time.Time // the request's until the store has told its own
+	began  time.Time
 	rec    Record
 
-	name    mfa.Name
-	asked   directory.Name
-	user    string // canonical
-	counted string // identity of the attempt, see attempt
+	name     mfa.Name
+	asked    directory.Name
+	user     string // canonical
+	counted  string // identity of the attempt, see attempt
+	password []byte // by PAP, without a code
+
+	given    string         // the code, "": none
+	came     policy.Carrier // how
+	form     *SignIn        // of the portal
+	state    *state         // of the challenge that this answers
+	stateErr error          // why it does not
 
 	shield  *lockout.Query
 	tokens  *mfa.Query
-	noted   *store.Get // what there is of a leave to change the password
+	grants  *grant.Query
+	noted   *store.Get // what became of the leave to change the password, or of the state
 	passed  lockout.Verdict
 	account *directory.Account
 
@@ -44,8 +54,18 @@ type login struct {
 	code     mfa.Result
 	checked  bool // a code was looked at
 	factor   Factor
+	kind     Factor // of a remembered factor
 	decision policy.Decision
 
+	// What comes in the place of a factor, see carry.
+	use     *grant.Write // one that is remembered
+	retry   *store.Once  // the note that the client is asked for a code
+	retried bool         // it was in this dialogue before
+	asks    []byte       // the State of a challenge
+	held    time.Time    // until when the session is in quarantine
+	url     string       // its page in the portal
+
+	give   *grant.Write // the factor is to be remembered
 	commit *commitment
 
 	leave *store.Once // to change the password in this dialogue
@@ -64,6 +84,10 @@ func (d *Decider) readName(_ context.Context, l *login) (Reason, bool) {
 	}
 	l.name = mfa.SplitCode(typed, d.cfg.Separator)
 	l.rec.Typed = l.name.Name
+	l.password = l.req.Password
+	if l.name.Code != "" {
+		l.given, l.came = l.name.Code, policy.Inline
+	}
 	l.asked = AskedName(l.name)
 	l.user = d.cfg.Directory.Canonical(l.asked)
 	return Permitted, false
@@ -99,13 +123,13 @@ func (d *Decider) checkMethod(_ context.Context, l *login) (Reason, bool) {
 // is an attempt of its own.
 func (l *login) attempt() string {
 	m := &l.req.MSCHAPv2
-	return l.digest(m.Challenge[:], m.PeerChallenge[:], m.Response[:])
+	return l.digest(l.req.User, m.Challenge[:], m.PeerChallenge[:], m.Response[:])
 }
 
 // digest is a name for something of this dialogue of a NAS with its client.
-func (l *login) digest(drawn ...[]byte) string {
+func (l *login) digest(typed string, drawn ...[]byte) string {
 	h := sha256.New()
-	for _, s := range []string{l.req.NAS.ID, l.req.NAS.Addr.String(), l.req.SessionID, l.req.User} {
+	for _, s := range []string{l.req.NAS.ID, l.req.NAS.Addr.String(), l.req.SessionID, typed} {
 		h.Write(binary.BigEndian.AppendUint32(nil, uint32(len(s))))
 		h.Write([]byte(s))
 	}
@@ -118,10 +142,14 @@ func (l *login) digest(drawn ...[]byte) string {
 // load reads all that the store knows of the login in one trip.
 func (d *Decider) load(ctx context.Context, l *login) (Reason, bool) {
 	began := d.cfg.Clock()
-	l.shield, l.tokens = d.cfg.Shield.Ask(l.user, l.req.Source), d.cfg.MFA.Ask(l.user)
-	seqs := [][]store.Seq{l.shield.Seqs(), l.tokens.Seqs()}
-	if l.changing() {
+	l.shield, l.tokens, l.grants = d.cfg.Shield.Ask(l.user, l.req.Source), d.cfg.MFA.Ask(l.user), grant.Ask(l.user)
+	seqs := [][]store.Seq{l.shield.Seqs(), l.tokens.Seqs(), l.grants.Seqs()}
+	switch {
+	case l.changing():
 		l.noted = &store.Get{Key: l.leaveKey()}
+		seqs = append(seqs, []store.Seq{{l.noted}})
+	case l.state != nil:
+		l.noted = &store.Get{Key: l.stateKey()}
 		seqs = append(seqs, []store.Seq{{l.noted}})
 	}
 	err := d.cfg.Store.Do(ctx, store.Join(seqs...)...)
@@ -167,11 +195,36 @@ func (d *Decider) find(ctx context.Context, l *login) (Reason, bool) {
 	return d.askShield(ctx, l)
 }
 
+// split takes a code off the end of a password, for clients that have one field for
+// both. Whoever has no token has a password only.
+func (d *Decider) split(_ context.Context, l *login) (Reason, bool) {
+	if l.req.Method != MethodPAP || !l.req.CodeInPassword || l.given != "" || l.req.State != nil {
+		return Permitted, false
+	}
+	digits, err := l.tokens.Digits()
+	if err != nil {
+		l.rec.Err = err
+		return InternalError, true
+	}
+	for _, n := range digits {
+		at := len(l.password) - n
+		if at > 0 && !slices.ContainsFunc(l.password[at:], func(c byte) bool { return c < '0' || c > '9' }) {
+			l.password, l.given, l.came = l.password[:at], string(l.password[at:]), policy.Password
+			break
+		}
+	}
+	return Permitted, false
+}
+
 // verify has the directory verify the password. A right one that has expired goes
 // on: what comes of it the second factor and the policy say, see expire.
 func (d *Decider) verify(ctx context.Context, l *login) (Reason, bool) {
-	if l.changing() {
+	switch {
+	case l.changing():
 		return Permitted, false // the new one, once it is in force
+	case l.state != nil: // it was right when the code was asked for
+		l.proved = l.account != nil
+		return NoSuchUser, !l.proved
 	}
 	reason := d.ask(ctx, l)
 	if outdated(reason) && l.account != nil {
@@ -191,7 +244,7 @@ func (d *Decider) ask(ctx context.Context, l *login) Reason {
 			Typed: l.req.User, Ident: m.Ident, Challenge: m.Challenge, PeerChallenge: m.PeerChallenge,
 		})
 	} else {
-		l.proof, err = d.cfg.Directory.VerifyPassword(ctx, l.asked, l.account, l.req.Password)
+		l.proof, err = d.cfg.Directory.VerifyPassword(ctx, l.asked, l.account, l.password)
 	}
 	l.rec.Directory += d.cfg.Clock().Sub(began)
 	if err == nil && l.account == nil {
@@ -279,7 +332,7 @@ func stateReason(s directory.State) Reason {
 // says. It stands behind the password, so that guessing codes takes the password,
 // and a code that was typed with a wrong one is still good.
 func (d *Decider) checkCode(ctx context.Context, l *login) (Reason, bool) {
-	if l.name.Code == "" || l.changing() { // it was burnt in the login before
+	if l.given == "" || l.changing() { // it was burnt in the login before
 		return Permitted, false
 	}
 	if v := d.cfg.Shield.CheckCode(l.now, l.shield.Counters()); !v.Allowed {
@@ -287,7 +340,7 @@ func (d *Decider) checkCode(ctx context.Context, l *login) (Reason, bool) {
 		return CodeLocked, true
 	}
 	var err error
-	l.code, err = d.cfg.MFA.Check(l.now, l.tokens, l.name.Code)
+	l.code, err = d.cfg.MFA.Check(l.now, l.tokens, l.given)
 	if err != nil {
 		l.rec.Err = err
 		return InternalError, true
@@ -330,7 +383,7 @@ func (d *Decider) ownReplay(ctx context.Context, l *login) (Reason, bool) {
 	return Permitted, false
 }
 
-// applyPolicy asks the policy, and then for the factor it demands.
+// applyPolicy asks the policy, and then looks for the factor it demands, see carry.
 func (d *Decider) applyPolicy(_ context.Context, l *login) (Reason, bool) {
 	l.decision = l.ruling.policy.Evaluate(l.now, &policy.Facts{
 		User: l.user, Realm: l.realm(), Groups: l.account.Groups, Source: l.req.Source,
@@ -338,22 +391,29 @@ func (d *Decider) applyPolicy(_ context.Context, l *login) (Reason, bool) {
 	})
 	l.rec.Rule, l.rec.Policy = l.decision.RuleID, l.decision.Version
 	if l.decision.Verdict != policy.Permit {
-		switch l.decision.Reason {
-		case policy.Denied:
-			return PolicyDenied, true
-		case policy.DeniedSource:
-			return SourceDenied, true
-		case policy.NoMatch, policy.Permitted:
-		}
-		return PolicyNoMatch, true
+		return refusal(&l.decision), true
 	}
-	if l.decision.Obligations.Factor == policy.FactorNone || l.factor == FactorCode {
+	o := &l.decision.Obligations
+	if !counts(o, l.came) {
+		l.factor = FactorNone // it is burnt all the same
+	}
+	if meets(l.factor, l.kind, o.Factor) {
 		return Permitted, false
 	}
-	if !l.tokens.Enrolled() {
-		return NotEnrolled, true
+	reason := d.carry(l)
+	return reason, reason != Permitted
+}
+
+// refusal is the reason of a policy that does not permit.
+func refusal(d *policy.Decision) Reason {
+	switch d.Reason {
+	case policy.Denied:
+		return PolicyDenied
+	case policy.DeniedSource:
+		return SourceDenied
+	case policy.NoMatch, policy.Permitted:
 	}
-	return CodeMissing, true
+	return PolicyNoMatch
 }
 
 // realm is the account's realm, or where there is one only, the domain as typed: a
@@ -365,17 +425,24 @@ func (l *login) realm() string {
 	return l.asked.Realm
 }
 
+// filterQuarantine is the filter of a session that waits for its factor; no policy and
+// no node may define it.
+const filterQuarantine = "quarantine"
+
 // grant is what the policy obliges us to give.
 func (l *login) grant(interim time.Duration) Grant {
 	o := &l.decision.Obligations
 	g := Grant{
-		DNS: o.DNS, NBNS: o.NBNS, Routes: o.Routes, Filter: o.Filter,
+		DNS: o.DNS, NBNS: o.NBNS, Routes: o.Routes, Filter: o.Filter, Rules: o.Rules, Bandwidth: o.Bandwidth,
 		SessionTimeout: o.SessionTimeout, IdleTimeout: o.IdleTimeout, InterimInterval: interim,
 		Class: []byte(l.rec.DecisionID),
 	}
 	if o.Interim > 0 {
 		// A session that reports less often than the registry expects would lapse.
 		g.InterimInterval = min(interim, o.Interim)
+	}
+	if !l.held.IsZero() {
+		g.Filter, g.Rules, g.Quarantine = filterQuarantine, nil, Quarantine{For: l.held.Sub(l.now), URL: l.url}
 	}
 	if l.commit != nil {
 		g.Addr = l.commit.session.Addr

@@ -29,38 +29,50 @@ func Followable(rec *session.Record) bool { return rec.User != "" && rec.Rule !=
 
 // Reevaluate looks again at a running session that is Followable, with its user's
 // account as it is now: would this login still be permitted? Proofs are not asked for
-// again, and obligations other than the second factor stay as they were granted.
+// again, and obligations other than the second factor stay as they were granted. A
+// session in quarantine has its factor still to come.
 func (d *Decider) Reevaluate(rec *session.Record, a *directory.Account) Review {
+	decision, r := d.review(rec, a)
+	if decision.Verdict != policy.Permit || !rec.Quarantine.IsZero() {
+		return r
+	}
+	factor, kind := ParseFactor(rec.Factor), ParseFactor(rec.Remembered)
+	switch {
+	case meets(factor, kind, decision.Obligations.Factor):
+	case factor == FactorNone:
+		r.Reason = CodeMissing
+	default:
+		r.Reason = FactorTooWeak
+	}
+	if r.Reason != Permitted {
+		r.Detail = permittedBefore(rec)
+	}
+	return r
+}
+
+// review asks the policy about a session. The decision is Permit with a Review that is
+// Permitted, and only then.
+func (d *Decider) review(rec *session.Record, a *directory.Account) (policy.Decision, Review) {
 	switch {
 	case a.State == directory.StateUnknown: // the directory does not say: nothing has changed
-		return Review{Reason: Permitted}
+		return policy.Decision{}, Review{Reason: Permitted}
 	case a.State != directory.Active:
-		return Review{Reason: stateReason(a.State), Detail: "account " + a.State.String()}
+		return policy.Decision{}, Review{Reason: stateReason(a.State), Detail: "account " + a.State.String()}
 	case a.PasswordSet.After(rec.Opened.Add(clockSlack)):
-		return Review{Reason: PasswordChanged, Detail: "password set at " + a.PasswordSet.UTC().Format(time.RFC3339)}
+		return policy.Decision{}, Review{Reason: PasswordChanged, Detail: "password set at " + a.PasswordSet.UTC().Format(time.RFC3339)}
 	}
 	decision := d.policy.Load().policy.Evaluate(d.cfg.Clock(), &policy.Facts{
 		User: rec.User, Realm: rec.Realm, Groups: a.Groups, Source: rec.Source,
 		NAS: rec.NASID, NASAddress: rec.NASAddr, Tunnel: rec.Tunnel,
 	})
 	r := Review{Reason: Permitted, Rule: decision.RuleID, Policy: decision.Version}
-	switch {
-	case decision.Verdict == policy.Permit:
-		if decision.Obligations.Factor != policy.FactorNone && rec.Factor != FactorCode.String() {
-			r.Reason = CodeMissing
-		}
-	case decision.Reason == policy.Denied:
-		r.Reason = PolicyDenied
-	case decision.Reason == policy.DeniedSource:
-		r.Reason = SourceDenied
-	default:
-		r.Reason = PolicyNoMatch
+	if decision.Verdict != policy.Permit {
+		r.Reason, r.Detail = refusal(&decision), permittedBefore(rec)
 	}
-	if r.Reason != Permitted {
-		r.Detail = "permitted by rule " + rec.Rule + " before"
-	}
-	return r
+	return decision, r
 }
+
+func permittedBefore(rec *session.Record) string { return "permitted by rule " + rec.Rule + " before" }
 
 // Parting is what the user of a session may be shown that ends for this reason.
 func (d *Decider) Parting(r Reason) string {

@@ -154,6 +154,9 @@ type Session struct {
 	Interim time.Duration `yaml:"interim" default:"5m" min:"60s" max:"24h"`
 	// Start is how long a granted login may take to its Accounting-Start.
 	Start time.Duration `yaml:"start" default:"2m" min:"10s" max:"1h"`
+	// Quarantine is how long a session waits for its second factor when the policy does
+	// not say.
+	Quarantine time.Duration `yaml:"quarantine" default:"5m" min:"30s" max:"24h"`
 }
 
 // Follow has sessions end whose users' accounts are disabled, leave a group, change

@@ -125,7 +125,8 @@ func New(cfg *config.Service, opts Options) (_ *Service, err error) {
 	s.verifier, s.sessions = NewVerifier(cfg, s.store, ring), NewSessions(cfg, s.store)
 	s.decider, err = authz.New(authz.Config{
 		Directory: s.directory, Store: s.store, Shield: NewShield(cfg), MFA: s.verifier, Sessions: s.sessions,
-		Policy: p, Audit: audit, Separator: byte(cfg.MFA.Separator), Disclose: disclosure(cfg.Disclose),
+		Policy: p, Audit: audit, Ring: ring, Portal: string(cfg.Portal.URL), Quarantine: cfg.Session.Quarantine,
+		Separator: byte(cfg.MFA.Separator), Disclose: disclosure(cfg.Disclose), Metrics: opts.Registerer,
 	})
 	if err != nil {
 		return nil, err

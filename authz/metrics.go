@@ -1,0 +1,38 @@
+package authz
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics counts what happens in the portal; radiusd counts logins.
+type metrics struct {
+	stepUps *prometheus.CounterVec
+	signIns *prometheus.CounterVec
+}
+
+// newMetrics registers with r, which may be nil.
+func newMetrics(r prometheus.Registerer) (*metrics, error) {
+	const space, sub = "postern", "authz"
+	m := &metrics{
+		stepUps: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: space, Subsystem: sub, Name: "step_ups_total",
+			Help: "Second factors given for sessions in quarantine, by factor (none where it was refused) and reason (see Reason in package authz).",
+		}, []string{"factor", "reason"}),
+		signIns: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: space, Subsystem: sub, Name: "sign_ins_total", Help: "Logins to the portal, by reason (see Reason in package authz).",
+		}, []string{"reason"}),
+	}
+	if r == nil {
+		return m, nil
+	}
+	var errs []error
+	for _, c := range []prometheus.Collector{m.stepUps, m.signIns} {
+		if err := r.Register(c); err != nil {
+			errs = append(errs, fmt.Errorf("register metrics: %w", err))
+		}
+	}
+	return m, errors.Join(errs...)
+}
