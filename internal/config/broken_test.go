@@ -244,7 +244,16 @@ var brokenServices = []struct {
 	{"lockout", goodService + "lockout:\n  user: {failures: 0, lock: 10m, max_lock: 5m}\n  hose: {}\n", []string{
 		`8:20: 0 is out of range; 1 to 200`,
 		`8:34: the longest lock is shorter than the first; 10m0s or more`,
-		`9:3: unknown key "hose"; one of: code, disabled, good_for, pair, source, user`,
+		`9:3: unknown key "hose"; one of: code, disabled, good_for, never_block, pair, prefix, source, spraying, user`,
+	}},
+	{"networks and spraying", goodService + "lockout:\n  prefix: {ipv4: 32, ipv6: 64, lock: 10m, max_lock: 5m}\n  never_block: [10.0.0.0/33]\n  spraying:\n    source: {users: 1, lock: 10m, max_lock: 5m}\n    everywhere: {lock: 5m}\n", []string{
+		`8:18: 32 is out of range; 8 to 31`,
+		`8:28: 64 is out of range; 16 to 63`,
+		`8:43: the longest lock is shorter than the first; 10m0s or more`,
+		`9:17: "10.0.0.0/33": not a network; a network such as 192.0.2.0/24, or an address`,
+		`11:21: 1 is out of range; 2 to 200`,
+		`11:35: the longest lock is shorter than the first; 10m0s or more`,
+		`12:18: unknown key "lock"; one of: users, window`,
 	}},
 	{"follow", goodService + "follow: {interval: 200ms}\n", []string{`7:10: 200ms is too often; 1s or more, or 0s for never`}},
 	{"CoA without a secret", strings.Replace(strings.Replace(goodService, "auth_listen: :1812", "radsec: {listen: :2083, ca_file: a, cert_file: b, key_file: c}", 1),

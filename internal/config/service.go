@@ -124,30 +124,6 @@ type MFA struct {
 	Issuer string `yaml:"issuer" default:"Postern"`
 }
 
-// Lockout are the shield's thresholds. User must stay below the directory's own
-// threshold, or outsiders could lock its accounts through us.
-type Lockout struct {
-	Disabled bool      `yaml:"disabled" default:"false"` // for conformance tools only
-	User     Threshold `yaml:"user"`
-	Source   Threshold `yaml:"source"`
-	Pair     Threshold `yaml:"pair"` // one user from one source
-	Code     Threshold `yaml:"code"` // wrong one-time codes of a user
-	// GoodFor is how long a source that logged a user in gets through while others
-	// are locked out.
-	GoodFor time.Duration `yaml:"good_for" default:"720h" min:"0s" max:"8760h"`
-}
-
-// Threshold locks after Failures within Window; the lock lasts Lock and doubles
-// with each that follows, to at most MaxLock. What is absent keeps the built-in
-// value: 5 failures in 15 minutes for user and pair, 30 in 15 minutes for source,
-// 5 in 5 minutes for code; locked for the window, for 16 times that at most.
-type Threshold struct {
-	Failures int           `yaml:"failures" min:"1" max:"200"`
-	Window   time.Duration `yaml:"window" min:"1s" max:"24h"`
-	Lock     time.Duration `yaml:"lock" min:"1s" max:"24h"`
-	MaxLock  time.Duration `yaml:"max_lock" min:"1s" max:"168h"`
-}
-
 // Session is the life of sessions and leases.
 type Session struct {
 	// Interim is how often a NAS reports when the policy does not say.
@@ -280,11 +256,5 @@ func (s *StoreConfig) check(at place) {
 		case u.User != nil:
 			at.bad(key, "user: NAME and password: {secret_file: NAME}", "a password or user in a URL")
 		}
-	}
-}
-
-func (t *Threshold) check(at place) {
-	if t.Lock > 0 && t.MaxLock > 0 && t.MaxLock < t.Lock {
-		at.bad("max_lock", fmt.Sprintf("%v or more", t.Lock), "the longest lock is shorter than the first")
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"time"
 
 	"postern/authz/lockout"
 	"postern/authz/mfa"
@@ -89,9 +90,18 @@ func NewShield(cfg *config.Service) *lockout.Shield {
 	limit := func(t config.Threshold) lockout.Limit {
 		return lockout.Limit{Failures: t.Failures, Window: t.Window, Lock: t.Lock, MaxLock: t.MaxLock}
 	}
+	users := func(u config.Users) lockout.Limit {
+		return lockout.Limit{Failures: u.Users, Window: u.Window, Lock: u.Lock, MaxLock: u.MaxLock}
+	}
+	crowd := func(c config.Crowd) lockout.Limit { return lockout.Limit{Failures: c.Users, Window: c.Window} }
 	l := cfg.Lockout
 	return lockout.New(lockout.Config{
-		Disabled: l.Disabled, User: limit(l.User), Pair: limit(l.Pair), Source: limit(l.Source), Codes: limit(l.Code), Good: l.GoodFor,
+		Disabled: l.Disabled, User: limit(l.User), Pair: limit(l.Pair), Source: limit(l.Source), Prefix: limit(l.Prefix.Threshold),
+		Codes: limit(l.Code), Spray: users(l.Spraying.Source), PrefixSpray: users(l.Spraying.Prefix),
+		Crowd: crowd(l.Spraying.Everywhere), Password: crowd(l.Spraying.Password),
+		Bits4: l.Prefix.IPv4, Bits6: l.Prefix.IPv6, Good: l.GoodFor, Exempt: l.NeverBlock,
+		// A login is given up by then, and what it asked was counted.
+		Asking: cfg.Radius.Deadline + 10*time.Second,
 	})
 }
 
