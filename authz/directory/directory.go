@@ -136,6 +136,22 @@ type Changer interface {
 	ChangePassword(ctx context.Context, n Name, a *Account, c *Change) error
 }
 
+// Lockout is how a directory locks accounts by itself, and how near one is to it.
+type Lockout struct {
+	Threshold int           // it locks at so many failures; 0: never
+	Window    time.Duration // it forgets all of them so long after the last
+	Failures  int           // that it counts
+	Ago       time.Duration // since the last of them, on its own clock
+}
+
+// Locker is a Directory that locks accounts by itself.
+type Locker interface {
+	// Lockout asks for an account's, now and not from a cache. Nobody's (nil) costs as
+	// much and is the zero Lockout; so is that of an account that is locked already,
+	// which the directory itself is to say.
+	Lockout(ctx context.Context, n Name, a *Account) (Lockout, error)
+}
+
 // Mark is where the last look at a directory's changes ended; its meaning is the
 // directory's own.
 type Mark string

@@ -148,6 +148,30 @@ func (rs *Realms) ChangePassword(ctx context.Context, n Name, a *Account, c *Cha
 	return ch.ChangePassword(ctx, n, q.own(a), c)
 }
 
+// Locker returns the name's realm, and what locks accounts there by itself; nil: nothing
+// does.
+func (rs *Realms) Locker(n Name) (realm string, l Locker) {
+	q := rs.of(n)
+	if q == nil {
+		return "", nil
+	}
+	if own, locks := q.Directory.(Locker); locks {
+		return q.Realm.Name, qualifiedLocker{q, own}
+	}
+	return q.Realm.Name, nil
+}
+
+// qualifiedLocker takes qualified accounts.
+type qualifiedLocker struct {
+	q *qualified
+	l Locker
+}
+
+// Lockout implements Locker.
+func (l qualifiedLocker) Lockout(ctx context.Context, n Name, a *Account) (Lockout, error) {
+	return l.l.Lockout(ctx, n, l.q.own(a))
+}
+
 // Followed is a realm whose sessions follow it.
 type Followed struct {
 	Follower

@@ -47,6 +47,11 @@ func (f *follower) Changed(_ context.Context, names []string, since Mark) ([]Acc
 	return all, since + "+", nil
 }
 
+func (f *follower) Lockout(_ context.Context, _ Name, a *Account) (Lockout, error) {
+	f.asked = a
+	return Lockout{Threshold: 5}, nil
+}
+
 func testRealms(t *testing.T) (rs *Realms, corp *follower, plant, rest *echo) {
 	t.Helper()
 	corp, plant, rest = &follower{echo{name: "corp"}}, &echo{name: "plant"}, &echo{name: "rest"}
@@ -169,5 +174,33 @@ func TestRealmsContradict(t *testing.T) {
 		if _, err := NewRealms(realms...); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want %q: %v", want, err)
 		}
+	}
+}
+
+func TestRealmsLock(t *testing.T) {
+	rs, corp, _, _ := testRealms(t)
+	for _, c := range []struct {
+		name  Name
+		realm string
+		locks bool
+	}{
+		{Name{User: "alice"}, "corp", true}, {Name{User: "alice", Realm: "PLANT", Down: true}, "plant", false},
+		{Name{User: "alice", Realm: "moon"}, "rest", false},
+	} {
+		realm, l := rs.Locker(c.name)
+		if realm != c.realm || (l != nil) != c.locks {
+			t.Errorf("%+v: %s, %v", c.name, realm, l)
+		}
+	}
+	_, l := rs.Locker(Name{User: "alice"})
+	got, err := l.Lockout(context.Background(), Name{User: "alice"}, &Account{Name: "alice@corp.example"})
+	if err != nil || got.Threshold != 5 || corp.asked.Name != "alice" {
+		t.Errorf("%+v, %v, asked for %+v", got, err, corp.asked)
+	}
+	if _, err := l.Lockout(context.Background(), Name{User: "alice"}, nil); err != nil || corp.asked != nil {
+		t.Error("nobody is somebody")
+	}
+	if realm, l := (&Realms{}).Locker(Name{User: "alice"}); realm != "" || l != nil {
+		t.Error("no realm locks")
 	}
 }

@@ -146,7 +146,7 @@ func adDoctor(c *cli) *cobra.Command {
 				return err
 			}
 			conf := ad.DoctorConfig{Config: d.ad, Group: members}
-			conf.Failures, conf.Window = userLimit(d.service)
+			conf.Failures = userLimit(d.service)
 			findings, err := ad.Doctor(cmd.Context(), conf)
 			if err != nil {
 				return err

@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -76,23 +75,18 @@ func (c *cli) showJoined(d *domain, done *ad.Joined) error {
 		"%s %s (at %s); its password is in %s", d.file.Account, what, done.Server, d.file.Path)
 }
 
-// What lockout.user has when the configuration says nothing, see config.Threshold.
-const (
-	userFailures = 5
-	userWindow   = 15 * time.Minute
-)
+// userFailures is what lockout.user has when the configuration says nothing, see
+// config.Threshold.
+const userFailures = 5
 
-// userLimit is how many failures of one user we let through, and within what time.
-func userLimit(cfg *config.Service) (failures int, window time.Duration) {
-	failures, window = cfg.Lockout.User.Failures, cfg.Lockout.User.Window
-	if cfg.Lockout.Disabled {
-		return 0, 0
+// userLimit is how many failures of one user we let through; 0: any number.
+func userLimit(cfg *config.Service) int {
+	switch n := cfg.Lockout.User.Failures; {
+	case cfg.Lockout.Disabled:
+		return 0
+	case n == 0:
+		return userFailures
+	default:
+		return n
 	}
-	if failures == 0 {
-		failures = userFailures
-	}
-	if window == 0 {
-		window = userWindow
-	}
-	return failures, window
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-ldap/ldap/v3"
@@ -62,6 +63,7 @@ type Directory struct {
 	cache  *cache.Cache[*directory.Account]
 	names  names
 	alarms *alarms
+	once   spoken
 
 	// Two lists of the same servers: LDAP may answer where NETLOGON does not.
 	ldap, netlogon *failover.Group
@@ -77,6 +79,8 @@ type dc struct {
 	netlogon logoner
 	secret   *choice // of NETLOGON
 	bind     *choice // of LDAP, as the machine
+
+	policies atomic.Pointer[policies] // as they were read last
 
 	mu    sync.Mutex // of trust
 	trust trust
@@ -144,6 +148,7 @@ var _ interface {
 	directory.Directory
 	directory.Changer
 	directory.Follower
+	directory.Locker
 } = (*Directory)(nil)
 
 // Forget drops what is cached of accounts: they have changed, or their passwords.

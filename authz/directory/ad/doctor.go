@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	"postern/internal/failover"
 )
@@ -48,9 +47,8 @@ type DoctorConfig struct {
 	Config
 	// Group is one whose members are looked at, by name, SID or DN; "": none.
 	Group string
-	// Failures and Window are our own lockout's for a user; 0: it counts nothing.
+	// Failures are our own lockout's for a user; 0: it counts nothing.
 	Failures int
-	Window   time.Duration
 }
 
 // doctor goes from check to check. What one finds out it leaves for those behind.

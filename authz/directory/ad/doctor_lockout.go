@@ -2,7 +2,7 @@ package ad
 
 import (
 	"context"
-	"strconv"
+	"fmt"
 	"strings"
 
 	"github.com/go-ldap/ldap/v3"
@@ -10,8 +10,8 @@ import (
 	"postern/internal/ldapc"
 )
 
-// lookAtPolicy compares the domain's lockout with ours: whoever guesses must be
-// stopped by us before the domain locks the user out.
+// lookAtPolicy compares the domain's lockout with ours. We stop short of it whatever ours
+// says, see Lockout; but ours should be the first, for its locks grow.
 func (d *doctor) lookAtPolicy(ctx context.Context) {
 	const check = "lockout"
 	for _, c := range d.dcs {
@@ -30,11 +30,7 @@ func (d *doctor) lookAtPolicy(ctx context.Context) {
 // lookAtPSOs looks at the policies that take the place of the domain's for some.
 func (d *doctor) lookAtPSOs(ctx context.Context, c *dc) {
 	const check = "lockout"
-	base := "CN=Password Settings Container,CN=System," + d.dir.base
-	entries, err := c.ldap.Search(ctx, &ldapc.Search{
-		Base: base, Scope: ldap.ScopeSingleLevel, Filter: "(objectClass=msDS-PasswordSettings)", PageSize: pageSize,
-		Attributes: []string{"cn", "msDS-LockoutThreshold", "msDS-LockoutObservationWindow"},
-	})
+	entries, err := c.ldap.Search(ctx, searchPSOs(d.dir.base))
 	if err != nil && !ldapc.IsNoSuchObject(err) {
 		d.found(check, d.cfg.Domain, Warn, "look at the password settings objects by hand", "password settings objects cannot be read: %v", err)
 		return
@@ -47,23 +43,27 @@ func (d *doctor) lookAtPSOs(ctx context.Context, c *dc) {
 }
 
 func (d *doctor) compareLockout(check, subject string, e *ldap.Entry, threshold, window string) {
-	text := e.GetEqualFoldAttributeValue(threshold)
-	n, err := strconv.Atoi(text)
-	theirs := span(e.GetEqualFoldAttributeValue(window))
-	const remedy = "lower lockout.user.failures below the domain's threshold, and make its window as long as the domain's"
-	switch {
-	case err != nil:
-		d.found(check, subject, Warn, "look at the lockout policy by hand", "the lockout policy cannot be read")
+	p, readable := readPolicy(e, threshold, window)
+	strangers := p.threshold - 2
+	switch n := p.threshold; {
+	case !readable:
+		d.found(check, subject, Warn, "let the account under bind read it", "the lockout policy cannot be read; a threshold of %d is assumed", hiddenThreshold)
 	case n == 0:
 		d.found(check, subject, OK, "", "accounts are not locked")
 	case d.cfg.Failures <= 0:
 		d.found(check, subject, Bad, "let our own lockout count failures of a user",
 			"accounts are locked after %d failures, and we do not count: anybody can lock anybody out from outside", n)
-	case d.cfg.Failures >= n:
-		d.found(check, subject, Bad, remedy, "accounts are locked after %d failures, we refuse after %d only: anybody can lock anybody out from outside", n, d.cfg.Failures)
-	case d.cfg.Window < theirs:
-		d.found(check, subject, Warn, remedy, "failures are counted for %v, by us for %v only", theirs, d.cfg.Window)
+	case n == 1:
+		d.found(check, subject, Bad, "raise the threshold to 3 or more",
+			"accounts are locked after one failure: anybody can lock anybody out from outside, and nothing we do can prevent it")
+	case n == 2:
+		d.found(check, subject, Warn, "raise the threshold to 3 or more",
+			"accounts are locked after 2 failures: we stop after one, and a stranger's keeps out the user as well until it is forgotten in %v", p.window)
+	case d.cfg.Failures > strangers:
+		d.found(check, subject, Warn, fmt.Sprintf("lower lockout.user.failures to %d, so that ours locks first and for longer each time", strangers),
+			"accounts are locked after %d failures in %v: whatever lockout.user.failures says (%d), strangers get %d and the user at the usual address one more",
+			n, p.window, d.cfg.Failures, strangers)
 	default:
-		d.found(check, subject, OK, "", "accounts are locked after %d failures in %v, we refuse after %d", n, theirs, d.cfg.Failures)
+		d.found(check, subject, OK, "", "accounts are locked after %d failures in %v, ours after %d; strangers never get more than %d", n, p.window, d.cfg.Failures, strangers)
 	}
 }

@@ -102,8 +102,8 @@ func (d *doctor) lookAtHidden(people []*person) {
 	}
 	for _, dn := range slices.Sorted(maps.Keys(hidden)) {
 		name, _, _ := strings.Cut(strings.TrimPrefix(dn, "CN="), ",")
-		d.found("lockout", "PSO "+name, Warn, "see that its lockout threshold is above ours, or let the account under bind read it",
-			"it applies to %d members, and its lockout cannot be read", hidden[dn])
+		d.found("lockout", "PSO "+name, Warn, "let the account under bind read it",
+			"it applies to %d members, and its lockout cannot be read; a threshold of %d is assumed", hidden[dn], hiddenThreshold)
 	}
 }
 
