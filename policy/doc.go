@@ -10,6 +10,9 @@
 //	  offices: [203.0.113.0/24, 198.51.100.7]
 //	pools:                      # addresses to lease; no two may overlap
 //	  staff: {ranges: [10.20.0.0/24], exclude: [10.20.0.1-10.20.0.9]}
+//	filters:                    # what a session's packets may do; see readFilters
+//	  office-only:
+//	    - allow: {to: 10.20.0.0/16, tcp: [443, 3389]}
 //	rules:
 //	  - id: offices
 //	    description: Staff on our own networks need no code.
@@ -20,7 +23,11 @@
 //	    when: {group: VPN-Users}
 //	    unless: {group: [Contractors, Interns]}
 //	    then:
-//	      permit: {pool: staff, session_timeout: 4h, sessions: 1}   # factor: code
+//	      permit:               # factor: code
+//	        carriers: [inline, remembered, quarantine]   # how it may come, in this order
+//	        remember: {for: 12h}
+//	        pool: staff
+//	        filter: office-only
 //	  - id: others
 //	    then: deny
 //	    message: Ask the service desk for remote access.

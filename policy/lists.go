@@ -13,8 +13,8 @@ const expectNetwork = "a network such as 192.0.2.0/24, or an address"
 func (r *reader) readLists(n ast.Node) {
 	entries, _ := r.mapping(n, "lists by name")
 	for _, e := range entries {
-		if !validName(e.key) {
-			r.fail(e.pos, expectName, "%q cannot name a list", e.key)
+		if !validName(e.key) || e.key == anybody {
+			r.fail(e.pos, expectName+" or any", "%q cannot name a list", e.key)
 			continue
 		}
 		elements, ok := r.sequence(e.val, "a list of networks")

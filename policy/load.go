@@ -13,7 +13,8 @@ type Policy struct {
 	version string
 	lists   map[string]networks
 	pools   map[string]*Pool
-	groups  map[string]int // folded name → number
+	filters map[string][]string // as NAS-Filter-Rule has them
+	groups  map[string]int      // folded name → number
 	rules   []rule
 	tests   []test
 }
@@ -43,6 +44,7 @@ func Load(name string, src []byte, opts ...Option) (*Policy, error) {
 			version: hex.EncodeToString(sum[:8]),
 			lists:   make(map[string]networks),
 			pools:   make(map[string]*Pool),
+			filters: make(map[string][]string),
 			groups:  make(map[string]int),
 		},
 	}
@@ -73,12 +75,12 @@ var newlines = strings.NewReplacer("\r\n", "\n", "\r", "\n")
 // readFile reads the sections: those that others refer to first, wherever they
 // stand.
 func (r *reader) readFile(body ast.Node) {
-	const expected = "a policy: version, lists, pools, rules, tests"
+	const expected = "a policy: version, lists, pools, filters, rules, tests"
 	if body == nil {
 		r.fail(nil, expected, "an empty file")
 		return
 	}
-	entries, clean := r.mapping(body, expected, "version", "lists", "pools", "rules", "tests")
+	entries, clean := r.mapping(body, expected, "version", "lists", "pools", "filters", "rules", "tests")
 	if e := find(entries, "version"); e == nil {
 		if clean {
 			r.fail(position(body), "version: 1", "no version")
@@ -89,7 +91,7 @@ func (r *reader) readFile(body ast.Node) {
 	for _, section := range []struct {
 		key  string
 		read func(ast.Node)
-	}{{"lists", r.readLists}, {"pools", r.readPools}, {"rules", r.readRules}, {"tests", r.readTests}} {
+	}{{"lists", r.readLists}, {"pools", r.readPools}, {"filters", r.readFilters}, {"rules", r.readRules}, {"tests", r.readTests}} {
 		if e := find(entries, section.key); e != nil {
 			section.read(e.val)
 		} else if section.key == "rules" && clean {

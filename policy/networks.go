@@ -1,8 +1,10 @@
 package policy
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/bits"
 	"net/netip"
 	"slices"
 	"strings"
@@ -123,4 +125,44 @@ func (s networks) without(cut networks) networks {
 		out = next
 	}
 	return out
+}
+
+// size4 counts the IPv4 ranges.
+func (s networks) size4() (n int) {
+	for _, r := range s {
+		if r.From.Is4() {
+			n++
+		}
+	}
+	return n
+}
+
+// anybody is the word for all addresses.
+const anybody = "any"
+
+var everywhere = Range{netip.IPv4Unspecified(), netip.AddrFrom4([4]byte{255, 255, 255, 255})}
+
+// prefixes is an IPv4 set in as few networks as there can be, as filters write them: an
+// address without a length, and any for all.
+func (s networks) prefixes() (texts []string) {
+	for _, r := range s {
+		if r == everywhere {
+			texts = append(texts, anybody)
+			continue
+		}
+		for first, last := uint64(number(r.From)), uint64(number(r.To)); first <= last; {
+			// The largest network that begins here and does not go beyond the end.
+			size := min(bits.TrailingZeros32(uint32(first)), bits.Len64(last-first+1)-1)
+			var a [4]byte
+			binary.BigEndian.PutUint32(a[:], uint32(first))
+			p := netip.PrefixFrom(netip.AddrFrom4(a), 32-size)
+			if p.IsSingleIP() {
+				texts = append(texts, p.Addr().String())
+			} else {
+				texts = append(texts, p.String())
+			}
+			first += 1 << size
+		}
+	}
+	return texts
 }

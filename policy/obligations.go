@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml/ast"
@@ -21,11 +20,15 @@ type obligation struct {
 
 var obligations = []obligation{
 	{"factor", readFactor, func(o *Obligations) string { return o.Factor.String() }},
+	{"carriers", readCarriers, sayCarriers},
+	{"remember", readRemember, sayRemember},
+	{"quarantine", readDuration(time.Minute, time.Hour, func(o *Obligations) *time.Duration { return &o.Quarantine }), func(o *Obligations) string { return o.Quarantine.String() }},
 	{"pool", readPoolName, func(o *Obligations) string { return o.Pool }},
 	{"dns", readServers("DNS", 2, func(o *Obligations) *[]netip.Addr { return &o.DNS }), func(o *Obligations) string { return fmt.Sprint(o.DNS) }},
 	{"nbns", readServers("NBNS", 2, func(o *Obligations) *[]netip.Addr { return &o.NBNS }), func(o *Obligations) string { return fmt.Sprint(o.NBNS) }},
 	{"routes", readRoutes, func(o *Obligations) string { return fmt.Sprint(o.Routes) }},
 	{"filter", readFilter, func(o *Obligations) string { return o.Filter }},
+	{"bandwidth", readBandwidth, sayBandwidth},
 	{"session_timeout", readDuration(time.Minute, 366*24*time.Hour, func(o *Obligations) *time.Duration { return &o.SessionTimeout }), func(o *Obligations) string { return o.SessionTimeout.String() }},
 	{"idle_timeout", readDuration(time.Minute, 366*24*time.Hour, func(o *Obligations) *time.Duration { return &o.IdleTimeout }), func(o *Obligations) string { return o.IdleTimeout.String() }},
 	// RFC 2869 §5.16: not less than 60 seconds.
@@ -47,6 +50,7 @@ func (r *reader) readObligations(n ast.Node) (o Obligations) {
 	if _, null := n.(*ast.NullNode); null {
 		return o
 	}
+	before := len(r.errs)
 	entries, _ := r.mapping(n, "obligations, such as {pool: staff}", obligationKeys()...)
 	for _, e := range entries {
 		for i := range obligations {
@@ -55,7 +59,27 @@ func (r *reader) readObligations(n ast.Node) (o Obligations) {
 			}
 		}
 	}
+	if len(r.errs) == before { // else what looks like nonsense may be a word misspelt
+		r.checkCarriers(entries, &o)
+		r.checkRoom(entries, &o)
+	}
 	return o
+}
+
+// maxGiven bounds what routes and the rules of a filter may take of an Access-Accept in
+// octets, ours: of its 4096 that leaves enough for everything else that may be in it.
+const maxGiven = 3200
+
+// checkRoom refuses what no answer could carry.
+func (r *reader) checkRoom(entries []entry, o *Obligations) {
+	const perRoute = len(" 0.0.0.0 1") + 2 // RFC 2865 §5.22, and the attribute's header
+	octets := textOctets(o.Rules)
+	for _, p := range o.Routes {
+		octets += len(p.String()) + perRoute
+	}
+	if octets > maxGiven {
+		r.fail(find(entries, "routes").pos, "fewer or wider networks", "routes and filter take %d octets; %d fit into an answer", octets, maxGiven)
+	}
 }
 
 func readFactor(r *reader, n ast.Node, o *Obligations) {
@@ -130,66 +154,21 @@ func readFilter(r *reader, n ast.Node, o *Obligations) {
 	s, ok := r.text(n, expectName)
 	switch {
 	case !ok:
-	case !validName(s):
-		r.fail(position(n), expectName, "%q cannot name a filter", s)
+	case !validFilterName(s):
+		r.fail(position(n), expectFilterName, "%q cannot name a filter", s)
 	default:
-		o.Filter = s
+		o.Filter, o.Rules = s, r.filters[s]
 	}
 }
 
 func readDuration(low, high time.Duration, field func(*Obligations) *time.Duration) func(*reader, ast.Node, *Obligations) {
-	expected := "a duration such as 30m or 12h, " + short(low) + " to " + short(high)
 	return func(r *reader, n ast.Node, o *Obligations) {
-		s, ok := r.text(n, expected)
-		if !ok {
-			return
-		}
-		d, err := time.ParseDuration(s)
-		switch {
-		case err != nil:
-			r.fail(position(n), expected, "%q is no duration", s)
-		case d < low || d > high:
-			r.fail(position(n), expected, "%s is out of range", s)
-		case d%time.Second != 0:
-			r.fail(position(n), expected, "%s is not in whole seconds, which is how RADIUS counts", s)
-		default:
+		if d, ok := r.duration(n, low, high); ok {
 			*field(o) = d
 		}
 	}
 }
 
-// short leaves the zeros at the end away: 1m for 1m0s.
-func short(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
-}
+func readSessions(r *reader, n ast.Node, o *Obligations) { o.Sessions, _ = r.number(n, 1, 1000) }
 
-func readSessions(r *reader, n ast.Node, o *Obligations) {
-	const expected = "a number from 1 to 1000"
-	i, ok := n.(*ast.IntegerNode)
-	if !ok {
-		r.wrongType(n, expected)
-		return
-	}
-	v, err := strconv.Atoi(i.GetToken().Value)
-	if err != nil || v < 1 || v > 1000 {
-		r.fail(position(n), expected, "%s is out of range", i.GetToken().Value)
-		return
-	}
-	o.Sessions = v
-}
-
-func readPasswordChange(r *reader, n ast.Node, o *Obligations) {
-	b, ok := n.(*ast.BoolNode)
-	if !ok {
-		r.wrongType(n, "true or false")
-		return
-	}
-	o.PasswordChange = b.Value
-}
+func readPasswordChange(r *reader, n ast.Node, o *Obligations) { o.PasswordChange, _ = r.yesOrNo(n) }

@@ -15,6 +15,12 @@ lists:
 pools:
   staff: {ranges: [10.20.0.0/24], exclude: [10.20.0.1-10.20.0.9, 10.20.0.53]}
   plant: [10.30.0.10-10.30.0.12]
+filters:
+  staff:
+    - deny: {to: blocked}
+    - allow: {to: [10.0.0.0/8, 172.16.0.1], tcp: [443, 8000-8080], udp: 53, icmp: true}
+    - allow: {from: 10.0.0.5, tcp: 3389}
+    - allow: {to: any, protocol: 47}
 rules:
   - id: blocked
     description: SEC-101
@@ -49,7 +55,14 @@ rules:
         password_change: true
   - id: elsewhere
     when: {group: [vpn-users, Führung]}
-    then: {permit: {pool: staff, session_timeout: 4h}}
+    then:
+      permit:
+        carriers: [inline, password, remembered, retry, challenge, quarantine]
+        remember: {for: 7d, idle: 12h, prefix: 24, device: true}
+        quarantine: 5m
+        bandwidth: {up: 2M, down: 10M}
+        pool: staff
+        session_timeout: 4h
   - id: other-nas
     when: {tunnel: none, group: none}
     then: permit
@@ -121,7 +134,14 @@ func TestObligations(t *testing.T) {
 	case o.Factor != FactorNone, o.Pool != "staff", len(o.DNS) != 2 || o.DNS[1] != addr("10.20.0.54"),
 		len(o.NBNS) != 1, len(o.Routes) != 2 || o.Routes[1] != netip.MustParsePrefix("172.16.0.1/32"),
 		o.Filter != "staff", o.SessionTimeout != 10*time.Hour, o.IdleTimeout != 30*time.Minute,
-		o.Interim != 5*time.Minute, o.Sessions != 2, !o.PasswordChange:
+		o.Interim != 5*time.Minute, o.Sessions != 2, !o.PasswordChange, len(o.Rules) != 9 || o.Rules[0] != "deny in ip from assigned to 192.0.2.0/24":
+		t.Errorf("obligations %+v", o)
+	}
+	d = p.Evaluate(time.Now(), &Facts{Groups: []string{"VPN-Users"}, Source: addr("192.88.99.1")})
+	o = d.Obligations
+	switch {
+	case len(o.Carriers) != 6 || o.Carriers[2] != Remembered, o.Remember != Remember{For: 7 * day, Idle: 12 * time.Hour, Prefix: 24, Device: true},
+		o.Quarantine != 5*time.Minute, o.Bandwidth != Bandwidth{Up: 2_000_000, Down: 10_000_000}:
 		t.Errorf("obligations %+v", o)
 	}
 	d = p.Evaluate(time.Now(), &Facts{Source: addr("203.0.113.1")})
@@ -205,6 +225,15 @@ func fifty(t testing.TB) (*Policy, *Facts) {
 		t.Fatalf("decision %+v", d)
 	}
 	return p, f
+}
+
+// Every carrier, filter and limit costs nothing more.
+func TestObligationsAllocateNothing(t *testing.T) {
+	p := load(t, sample)
+	f := &Facts{User: "alice", Groups: []string{"VPN-Users"}, Source: addr("192.88.99.1")}
+	if n := testing.AllocsPerRun(200, func() { p.Evaluate(time.Time{}, f) }); n != 0 {
+		t.Errorf("%v allocations, want 0", n)
+	}
 }
 
 func BenchmarkEvaluate50Rules(b *testing.B) {

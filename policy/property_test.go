@@ -168,6 +168,9 @@ func FuzzLoad(f *testing.F) {
 			if name := a.Obligations.Pool; name != "" && p.Pool(name) == nil {
 				t.Fatalf("unknown pool %q", name)
 			}
+			if o := &a.Obligations; o.Filter == "" && len(o.Rules) > 0 || len(o.Filter)+textOctets(o.Rules) > maxFilter {
+				t.Fatalf("filter %q with %d rules", o.Filter, len(o.Rules))
+			}
 		}
 	})
 }
