@@ -59,7 +59,7 @@ func (d *Decider) carry(l *login) Reason {
 		case policy.Challenge:
 			reason = d.challenge(l)
 		case policy.Quarantine:
-			reason = d.hold(l)
+			reason = d.quarantine(l)
 		case policy.Inline, policy.Password, policy.CarrierUnknown:
 		}
 		if reason != ReasonUnknown {
@@ -120,9 +120,9 @@ func (d *Decider) askAgain(l *login) Reason {
 	return RetryAsked
 }
 
-// hold lets the login in as far as the portal. The user of an account without a token
+// quarantine lets the login in as far as the portal. The user of an account without a token
 // enrols one there.
-func (d *Decider) hold(l *login) Reason {
+func (d *Decider) quarantine(l *login) Reason {
 	if !l.req.Node || l.req.Tunnel == "" || l.req.SessionID == "" || d.cfg.Portal == "" || l.expired != ReasonUnknown {
 		return ReasonUnknown
 	}

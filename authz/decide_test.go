@@ -67,6 +67,7 @@ type world struct {
 	file     *directory.File
 	users    *directory.Users
 	broken   *brokenStore
+	ring     *seal.Ring
 	mfa      *mfa.Verifier
 	sessions *session.Registry
 	audit    *bytes.Buffer
@@ -94,6 +95,7 @@ type flaky struct {
 	proof              *directory.Proof // given to everybody
 	state              map[string]directory.State
 	rename             map[string]string
+	set                time.Time // the passwords
 	asked              atomic.Int32
 	change             changes
 }
@@ -110,6 +112,9 @@ func (f *flaky) Find(ctx context.Context, n directory.Name) (*directory.Account,
 		}
 		if to, ok := f.rename[a.Name]; ok {
 			a.Name = to
+		}
+		if !f.set.IsZero() {
+			a.PasswordSet = f.set
 		}
 	}
 	return a, err
@@ -169,9 +174,15 @@ func must(t testing.TB, err error) {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{Backend: storetest.Embedded(t), audit: new(bytes.Buffer), secrets: make(map[string]string)}
+	return newWorldOn(t, storetest.Embedded(t))
+}
+
+func newWorldOn(t testing.TB, b storetest.Backend) *world {
+	t.Helper()
+	w := &world{Backend: b, audit: new(bytes.Buffer), secrets: make(map[string]string)}
 	ring, err := seal.ParseRing([]byte("k1 AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n"))
 	must(t, err)
+	w.ring = ring
 	users := &directory.Users{Path: filepath.Join(t.TempDir(), "users"), Ring: ring}
 	for _, u := range []directory.User{
 		{Name: "Alice", Groups: []string{"VPN-Users"}}, {Name: "bob", Groups: []string{"VPN-Users"}},
@@ -411,7 +422,7 @@ func TestReasons(t *testing.T) {
 	covered := map[Reason]bool{
 		ReasonUnknown: true, PasswordChanged: true, EndedByOperator: true, // Reevaluate, and operators
 		StepUpExpired: true, NotQuarantined: true, SessionGone: true, SteppedUp: true, // StepUp
-		Quarantined: true, Challenged: true, RetryAsked: true, StateInvalid: true, FactorTooWeak: true,
+		Quarantined: true, Challenged: true, RetryAsked: true, StateInvalid: true, FactorTooWeak: true, // TestCarriers, TestState
 	}
 	for _, row := range rows {
 		covered[row.reason] = true
