@@ -44,13 +44,14 @@ type Record struct {
 
 // Audit takes one Record for each decision and one StepUpRecord for each step-up,
 // before the answer goes out, one Ended for each session that was ended against its
-// user's will, and one Changed for each that its NAS was asked to change. It is called
-// from many goroutines.
+// user's will, one Changed for each that its NAS was asked to change, and one Event for
+// what the shield has come upon. It is called from many goroutines.
 type Audit interface {
 	Decision(*Record)
 	StepUp(*StepUpRecord)
 	SessionEnded(*Ended)
 	SessionChanged(*Changed)
+	Event(*lockout.Event)
 }
 
 // auditLog writes records as JSON lines.

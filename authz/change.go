@@ -161,7 +161,12 @@ func (d *Decider) change(ctx context.Context, l *login) (Reason, bool) {
 		default:
 			l.rec.Err = nil
 		}
+		// The directory may have counted that, and is to be asked once more.
+		if reason, done := d.enter(ctx, l); done {
+			return reason, true
+		}
 	}
+	l.seat.Asking()
 	began := d.cfg.Clock()
 	err := c.ChangePassword(ctx, l.asked, l.account, l.req.Change)
 	l.rec.Directory += d.cfg.Clock().Sub(began)

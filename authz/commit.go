@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 
 	"postern/authz/lockout"
 	"postern/authz/mfa"
@@ -24,7 +25,7 @@ type commitment struct {
 // one: logins under way at the same time see the same facts, and here the store
 // decides which of them is first.
 //
-//	password wrong              count a failure
+//	password wrong              count a failure, for a directory that counts, too
 //	code wrong                  count a failure of codes, use up the state it answers
 //	password right, refused     guards, use up the state, burn the code; leave to change
 //	                            an expired password, where it is given, or the note
@@ -46,10 +47,11 @@ func (d *Decider) commit(ctx context.Context, l *login, reason Reason) (_ Reason
 	case reason == CodeWrong, reason == StateInvalid && l.given != "":
 		return d.count(ctx, l, lockout.WrongCode, reason), false
 	case !l.proved || answerTo(reason).verdict == Silent:
+		d.giveBack(ctx, l, reason)
 		return reason, false
 	}
 	accepted := answerTo(reason).verdict == Accept
-	var own []store.Seq
+	own := l.leaveSeat(reason)
 	if accepted && l.use != nil {
 		own = append(own, l.use.Seqs()...) // first of all, see grant.Write
 	}
@@ -75,6 +77,7 @@ func (d *Decider) commit(ctx context.Context, l *login, reason Reason) (_ Reason
 			d.open(l)
 			own = append(own, l.commit.opening.UserSeqs()...)
 		}
+		own = append(own, l.seat.Clear()...)
 		own = append(own, d.cfg.Shield.Clear(l.user, l.req.Source, l.passed, l.checked)...)
 		if d.give(l); l.give != nil {
 			own = append(own, l.give.Seqs()...)
@@ -172,7 +175,8 @@ func (d *Decider) give(l *login) {
 // count commits a failure. If that is not possible, nobody may learn that the
 // password was wrong: guessing would be free while the store is away.
 func (d *Decider) count(ctx context.Context, l *login, f lockout.Failure, reason Reason) Reason {
-	seqs := d.cfg.Shield.Failed(f, l.user, l.req.Source, l.counted)
+	failing := d.cfg.Shield.Failed(f, l.user, l.req.Source, l.counted)
+	seqs := slices.Concat(failing, l.leaveSeat(reason))
 	var answer *store.Once
 	if reason == CodeWrong && l.state != nil {
 		answer = l.answer()
@@ -184,6 +188,10 @@ func (d *Decider) count(ctx context.Context, l *login, f lockout.Failure, reason
 	if err := d.cfg.Store.Do(ctx, store.Join(seqs)...); err != nil {
 		l.rec.Err = err
 		return StoreDown
+	}
+	d.tell(ctx, l, failing.Begun()...)
+	if f != lockout.WrongCode {
+		d.wrong(ctx, l)
 	}
 	if answer != nil && !answer.OK {
 		l.rec.Err = errStateUsed

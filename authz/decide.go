@@ -59,6 +59,7 @@ const defaultQuarantine = 5 * time.Minute
 type Decider struct {
 	cfg     Config
 	grants  *grant.Keeper
+	keep    *keeper
 	metrics *metrics
 	policy  atomic.Pointer[ruling]
 }
@@ -85,7 +86,7 @@ func New(c Config) (*Decider, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Decider{cfg: c, grants: grant.New(c.Store), metrics: m}
+	d := &Decider{cfg: c, grants: grant.New(c.Store), keep: newKeeper(c.Shield), metrics: m}
 	if err := d.SetPolicy(c.Policy); err != nil {
 		return nil, err
 	}
@@ -143,6 +144,7 @@ var steps = [...]step{
 	{"find the account", (*Decider).find},        // directory
 	{"check whose state", (*Decider).checkState}, // the canonical name may be known by now only
 	{"split the password", (*Decider).split},     //
+	{"stay below its lockout", (*Decider).enter}, // directory
 	{"take the leave", (*Decider).takeLeave},     // to change the password: store
 	{"verify the password", (*Decider).verify},   // directory
 	{"look at the account", (*Decider).lookAt},   // disabled, expired…
@@ -157,6 +159,7 @@ func (d *Decider) Decide(ctx context.Context, req *Request) *Result {
 	l := d.begin(req)
 	reason := d.settle(ctx, l, d.run(ctx, l, steps[:])) // store trip 2
 	res := d.result(l, reason)
+	res.Delay = d.delay(l, reason)
 	l.rec.Addr = res.Grant.Addr
 	d.write(l, reason)
 	return res
@@ -203,6 +206,7 @@ func (d *Decider) settle(ctx context.Context, l *login, reason Reason) Reason {
 	for range maxAgain {
 		settled, again := d.commit(ctx, l, reason)
 		if !again {
+			d.replayed(ctx, l, settled)
 			return settled
 		}
 		reason = l.plain(d.carry(l))

@@ -39,6 +39,10 @@ type login struct {
 	state    *state         // of the challenge that this answers
 	stateErr error          // why it does not
 
+	directory string           // the realm that the name selects
+	locker    directory.Locker // that has a lockout of its own; nil: none
+	seat      *lockout.Place   // below that; nil: none is needed
+
 	shield  *lockout.Query
 	tokens  *mfa.Query
 	grants  *grant.Query
@@ -143,7 +147,7 @@ func (l *login) digest(typed string, drawn ...[]byte) string {
 func (d *Decider) load(ctx context.Context, l *login) (Reason, bool) {
 	began := d.cfg.Clock()
 	l.shield, l.tokens, l.grants = d.cfg.Shield.Ask(l.user, l.req.Source), d.cfg.MFA.Ask(l.user), grant.Ask(l.user)
-	seqs := [][]store.Seq{l.shield.Seqs(), l.tokens.Seqs(), l.grants.Seqs()}
+	seqs := [][]store.Seq{l.shield.Seqs(), l.tokens.Seqs(), l.grants.Seqs(), d.takeSeat(l)}
 	switch {
 	case l.changing():
 		l.noted = &store.Get{Key: l.leaveKey()}
@@ -165,10 +169,13 @@ func (d *Decider) load(ctx context.Context, l *login) (Reason, bool) {
 }
 
 // askShield keeps guessers away from the directory.
-func (d *Decider) askShield(_ context.Context, l *login) (Reason, bool) {
-	l.passed = d.cfg.Shield.Check(l.now, l.shield.Counters())
+func (d *Decider) askShield(ctx context.Context, l *login) (Reason, bool) {
+	l.passed = l.shield.Check(l.now)
 	l.rec.Locked = l.passed.Scope
-	return LockedOut, !l.passed.Allowed
+	if !l.passed.Allowed {
+		return LockedOut, true
+	}
+	return d.askSeat(ctx, l)
 }
 
 // find looks the account up. A directory that learns the canonical name only now
@@ -236,6 +243,7 @@ func (d *Decider) verify(ctx context.Context, l *login) (Reason, bool) {
 
 // ask asks the directory about the password.
 func (d *Decider) ask(ctx context.Context, l *login) Reason {
+	l.seat.Asking()
 	began := d.cfg.Clock()
 	var err error
 	if m := &l.req.MSCHAPv2; l.req.Method.MSCHAPv2() {
@@ -270,6 +278,7 @@ func (l *login) refused(err error) Reason {
 		l.rec.Err = err
 	}
 	if !no {
+		l.seat.Lapses() // it may have counted
 		return DirectoryDown
 	}
 	switch r.Reason {

@@ -3,14 +3,18 @@ package authz
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"postern/authz/lockout"
 )
 
-// metrics counts what happens in the portal; radiusd counts logins.
+// metrics counts what happens in the portal and to the shield; radiusd counts logins.
 type metrics struct {
 	stepUps *prometheus.CounterVec
 	signIns *prometheus.CounterVec
+	events  *prometheus.CounterVec
 }
 
 // newMetrics registers with r, which may be nil.
@@ -24,15 +28,28 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		signIns: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: space, Subsystem: sub, Name: "sign_ins_total", Help: "Logins to the portal, by reason (see Reason in package authz).",
 		}, []string{"reason"}),
+		events: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: space, Subsystem: "lockout", Name: "events_total",
+			Help: "What the shield has come upon, once each and not by attempt; event is " + words(lockout.Kinds()[1:]) + "; scope is " + words(lockout.Scopes()) + ".",
+		}, []string{"event", "scope"}),
 	}
 	if r == nil {
 		return m, nil
 	}
 	var errs []error
-	for _, c := range []prometheus.Collector{m.stepUps, m.signIns} {
+	for _, c := range []prometheus.Collector{m.stepUps, m.signIns, m.events} {
 		if err := r.Register(c); err != nil {
 			errs = append(errs, fmt.Errorf("register metrics: %w", err))
 		}
 	}
 	return m, errors.Join(errs...)
+}
+
+// words is for help texts.
+func words[T fmt.Stringer](all []T) string {
+	names := make([]string, len(all))
+	for i, one := range all {
+		names[i] = one.String()
+	}
+	return strings.Join(names, ", ")
 }

@@ -37,6 +37,7 @@ var signInSteps = [...]step{
 	{"load the facts", (*Decider).load},
 	{"ask the shield", (*Decider).askShield},
 	{"find the account", (*Decider).find},
+	{"stay below its lockout", (*Decider).enter},
 	{"verify the password", (*Decider).verify},
 	{"look at the account", (*Decider).lookAt},
 	{"want a password in force", (*Decider).wantCurrent},

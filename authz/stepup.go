@@ -89,6 +89,7 @@ func (d *Decider) StepUp(ctx context.Context, s StepUp) StepUpResult {
 	l := &login{ruling: d.policy.Load(), now: d.cfg.Clock()}
 	rec := StepUpRecord{From: s.From, Session: session.Record{ID: s.Session, User: s.User}}
 	rec.Reason = d.stepUp(ctx, l, &s, &rec)
+	d.replayed(ctx, l, rec.Reason)
 	rec.Time, rec.Rule, rec.Policy, rec.Err = l.now, l.decision.RuleID, l.decision.Version, l.rec.Err
 	if rec.Reason == Permitted {
 		rec.Factor = l.factor

@@ -19,6 +19,7 @@ import (
 
 	"postern/authz"
 	"postern/authz/directory"
+	"postern/authz/lockout"
 	"postern/authz/session"
 	"postern/internal/store"
 )
@@ -293,6 +294,8 @@ func (s *site) count() int {
 func (s *site) Decision(*authz.Record) {}
 
 func (s *site) StepUp(*authz.StepUpRecord) {}
+
+func (s *site) Event(*lockout.Event) {}
 
 func (s *site) SessionChanged(c *authz.Changed) {
 	s.mu.Lock()

@@ -103,13 +103,17 @@ type Verdict struct {
 type Shield struct {
 	cfg    Config
 	refuse *memory // who is locked where, as far as it was seen here
+	told   *memory // of whom it was told that the directory must not be asked
 }
 
 // New makes a shield; the zero Config has sane limits.
-func New(c Config) *Shield { return &Shield{cfg: c.withDefaults(), refuse: newMemory(maxRemembered)} }
+func New(c Config) *Shield {
+	return &Shield{cfg: c.withDefaults(), refuse: newMemory(maxRemembered), told: newMemory(maxRemembered)}
+}
 
-// Disabled says whether the shield refuses nothing.
-func (s *Shield) Disabled() bool { return s.cfg.Disabled }
+// News says whether it was not told of shortly before that a user's directory must not be
+// asked, for so long.
+func (s *Shield) News(user string, d time.Duration) bool { return d > 0 && s.told.note(user, d) }
 
 // Check decides whether the directory may be asked. It is pure; now is on the
 // clock of the counters (Query.Now).

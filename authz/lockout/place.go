@@ -287,7 +287,7 @@ func (p *Place) Left() []store.Seq {
 // news says whether the directory said something else than what is stored, or that is
 // getting old.
 func (p *Place) news() bool {
-	if p.heard == nil {
+	if p.heard == nil || p.heard.Most == 0 { // nobody has a directory like that, too
 		return false
 	}
 	c := p.op.Ceiling

@@ -48,6 +48,8 @@ func (s *service) Decision(r *authz.Record) { s.last = *r }
 
 func (s *service) StepUp(*authz.StepUpRecord) {}
 
+func (s *service) Event(*lockout.Event) {}
+
 func (s *service) SessionEnded(*authz.Ended) {}
 
 func (s *service) SessionChanged(*authz.Changed) {}
