@@ -25,7 +25,8 @@ type grant struct {
 	dns, nbns        []netip.Addr
 	session, idle    time.Duration
 	interim          time.Duration
-	filter           string
+	enforce          enforcement
+	up, down         uint64 // bits a second; 0: no limit
 	class            [][]byte
 	require          bool
 	strengths        ppp.MPPEBits
@@ -65,10 +66,12 @@ func (s *session) askService(now time.Time, p *radius.Packet, err error) {
 	if !s.node.spawn(func() { // counted in Node.spawn, waited for in Node.Wait
 		defer cancel()
 		reply, err := s.node.exchanger().Exchange(ctx, p)
+		a := s.node.judge(reply, err)
 		now := s.shard.enter()
-		s.answered(now, reply, err)
+		spare := s.answered(now, &a)
 		s.arm()
 		s.shard.leave()
+		s.lower(spare)
 	}) {
 		cancel()
 	}
@@ -121,45 +124,91 @@ func (s *session) describe(p *radius.Packet) error {
 		rfc2866.AcctSessionID_SetString(p, s.id))
 }
 
-// answered takes the service's answer.
-func (s *session) answered(now time.Time, reply *radius.Packet, err error) {
+// answer is a service's, and what came of it.
+type answer struct {
+	reply *radius.Packet
+	err   error // none came
+	verdict
+	bad  error // it cannot be used
+	post *post // of an accepted session
+}
+
+// judge reads a service's answer and, if it accepts, has the packet filter hold its
+// session to what it may do. It waits for the kernel: no shard is held.
+func (n *Node) judge(reply *radius.Packet, err error) answer {
+	a := answer{reply: reply, err: err}
+	if err != nil {
+		return a
+	}
+	if a.verdict, a.bad = readVerdict(reply, n.settings.Load()); a.bad != nil || !a.accept {
+		return a
+	}
+	g := &a.grant
+	if a.bad = n.enforceable(&g.enforce); a.bad == nil {
+		a.post, a.bad = n.fence.raise(g.enforce.client(g.addr, g.dns))
+	}
+	return a
+}
+
+// answered takes the service's answer. What it returns is not needed, and the caller's
+// to lower.
+func (s *session) answered(now time.Time, a *answer) (spare *post) {
 	s.asking = false
 	if s.phase != phaseAuth {
 		// The client has gone meanwhile. If the service accepted, it holds an address
 		// for this session, and a Stop gives it back.
-		if err == nil && reply.Code == radius.CodeAccessAccept {
-			s.grant, _ = readGrant(reply, s.node.settings.Load(), false)
+		if a.err == nil && a.reply.Code == radius.CodeAccessAccept {
+			s.grant, _ = readGrant(a.reply, s.node.settings.Load(), false)
+			s.node.fence.release(a.post)
 			s.account(now, acctStop)
 		}
-		return
+		return a.post
 	}
 	logins := s.node.metrics.logins
-	if err != nil {
-		s.log.Warn("no service answered a login", "error", err)
+	v := &a.verdict
+	switch {
+	case a.err != nil:
+		s.log.Warn("no service answered a login", "error", a.err)
 		logins.WithLabelValues("unanswered").Inc()
 		s.end(now, ServiceUnavailable)
-		return
-	}
-	v, err := readVerdict(reply, s.node.settings.Load())
-	switch {
-	case err != nil:
-		s.log.Error("unusable answer from the service", "error", err)
+	case a.bad != nil:
+		s.log.Error("unusable answer from the service", "error", a.bad)
 		logins.WithLabelValues("unusable").Inc()
-		if reply.Code == radius.CodeAccessAccept {
+		if a.reply.Code == radius.CodeAccessAccept {
 			s.grant, s.accepted = v.grant, true
 		}
-		s.end(now, ServiceFault)
+		s.end(now, causeOf(a.bad))
 	case !v.accept:
 		logins.WithLabelValues("refused").Inc()
 		s.logRefusal(v.text)
 		s.chapStep(now, s.chap.Failure(now, v.text))
 	default:
 		logins.WithLabelValues("accepted").Inc()
-		s.grant, s.accepted = v.grant, true
+		s.grant, s.accepted, s.post = v.grant, true, a.post
 		s.requireMPPE = s.requireMPPE || v.grant.require
 		s.inner = v.grant.addr.As4()
+		s.enforced(now, &v.grant.enforce)
+		s.setLimits(now)
 		s.chapStep(now, s.chap.Success(now, v.text))
 		s.network(now)
+	}
+	return nil
+}
+
+// causeOf is why a session ends that was accepted with what cannot be used.
+func causeOf(err error) Cause {
+	for _, filter := range []error{errFilterValue, errFilterParts, errNoFilter, errNoPortal, errFilterSet} {
+		if errors.Is(err, filter) {
+			return FilterFailed
+		}
+	}
+	return ServiceFault
+}
+
+// lower takes a place in the packet filter away. It waits for the kernel.
+func (s *session) lower(p *post) {
+	if err := s.node.fence.lower(p); err != nil {
+		s.log.Error("left behind in the packet filter", "address", p.addr, "error", err)
 	}
 }
 
@@ -199,8 +248,8 @@ func readGrant(p *radius.Packet, set *settings, strict bool) (grant, error) {
 		session: time.Duration(rfc2865.SessionTimeout_Get(p)) * time.Second,
 		idle:    time.Duration(rfc2865.IdleTimeout_Get(p)) * time.Second,
 		interim: time.Duration(rfc2869.AcctInterimInterval_Get(p)) * time.Second,
-		filter:  rfc2865.FilterID_GetString(p),
 	}
+	g.up, g.down = radius.GetBandwidth(p)
 	if g.interim > 0 {
 		g.interim = max(g.interim, time.Minute) // RFC 2869 §5.16
 	}
@@ -224,6 +273,10 @@ func readGrant(p *radius.Packet, set *settings, strict bool) (grant, error) {
 	// a node without state has none to make.
 	if !g.addr.Is4() || g.addr.IsUnspecified() || g.addr.IsLoopback() || g.addr.IsMulticast() || g.addr.As4()[0] >= 240 || g.addr == set.Inside {
 		return g, errNoAddress
+	}
+	var err error
+	if g.enforce, _, err = readEnforcement(p); err != nil {
+		return g, err
 	}
 	require := set.MPPE.Require || g.require
 	switch {

@@ -46,6 +46,9 @@ func (s *session) accountingRequest(now time.Time, status rfc2866.AcctStatusType
 	if s.grant.addr.Is4() {
 		err = errors.Join(err, rfc2865.FramedIPAddress_Set(p, s.grant.addr.AsSlice()))
 	}
+	if name := s.grant.enforce.name(); name != "" && s.post != nil {
+		err = errors.Join(err, rfc2865.FilterID_SetString(p, name))
+	}
 	for _, c := range s.grant.class {
 		err = errors.Join(err, rfc2865.Class_Add(p, c))
 	}

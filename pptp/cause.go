@@ -27,12 +27,14 @@ const (
 	AuthSilent                      // the peer never answered the challenge
 	ServiceUnavailable              // no RADIUS service answered
 	ServiceFault                    // the service's Accept cannot be used
+	FilterFailed                    // the filter or quarantine that the session needs is not in force
 	EncryptionRefused               // the peer will not encrypt
 	Cleartext                       // unencrypted IP after encryption was agreed
 	AddressRefused                  // IPCP does not converge
 	LoginTimeout                    // no address in time
 	IdleTimeout                     // Idle-Timeout
 	SessionTimeout                  // Session-Timeout
+	QuarantineTimeout               // no second factor in time
 	AdminReset                      // an operator or the service ended it
 	NodeShutdown                    // the node goes down
 )
@@ -61,14 +63,18 @@ var causes = [...]causeInfo{
 	AuthSilent:         {"no answer to the challenge", 13, rfc2866.AcctTerminateCause_Value_LostCarrier, control.DisconnectLostCarrier, "no answer to the challenge"},
 	ServiceUnavailable: {"authentication service unavailable", 13, rfc2866.AcctTerminateCause_Value_NASError, control.DisconnectGeneralError, "authentication service unavailable"},
 	ServiceFault:       {"unusable grant", 20, rfc2866.AcctTerminateCause_Value_NASError, control.DisconnectGeneralError, "internal error"},
+	FilterFailed:       {"filter not in force", 20, rfc2866.AcctTerminateCause_Value_NASError, control.DisconnectGeneralError, "access rules cannot be enforced"},
 	EncryptionRefused:  {"peer refused encryption", 4, rfc2866.AcctTerminateCause_Value_UserError, control.DisconnectAdminShutdown, "encryption (MPPE) is required"},
 	Cleartext:          {"cleartext after encryption", 4, rfc2866.AcctTerminateCause_Value_UserError, control.DisconnectAdminShutdown, "unencrypted data received"},
 	AddressRefused:     {"address negotiation failed", 19, rfc2866.AcctTerminateCause_Value_PortError, control.DisconnectGeneralError, "address negotiation failed"},
 	LoginTimeout:       {"login timed out", 17, rfc2866.AcctTerminateCause_Value_PortError, control.DisconnectGeneralError, "login timed out"},
 	IdleTimeout:        {"idle timeout", 3, rfc2866.AcctTerminateCause_Value_IdleTimeout, control.DisconnectAdminShutdown, "idle timeout"},
 	SessionTimeout:     {"session timeout", 3, rfc2866.AcctTerminateCause_Value_SessionTimeout, control.DisconnectAdminShutdown, "session timeout"},
-	AdminReset:         {"ended by administrator", 1, rfc2866.AcctTerminateCause_Value_AdminReset, control.DisconnectAdminShutdown, "ended by administrator"},
-	NodeShutdown:       {"node shutting down", 1, rfc2866.AcctTerminateCause_Value_AdminReboot, control.DisconnectAdminShutdown, "server is shutting down"},
+	// MS-Quarantine-Session-Timeout is a session's limit like any other (RFC 2866 §5.10:
+	// "Maximum session length timer expired").
+	QuarantineTimeout: {"second factor not given in time", 3, rfc2866.AcctTerminateCause_Value_SessionTimeout, control.DisconnectAdminShutdown, "second factor not given in time"},
+	AdminReset:        {"ended by administrator", 1, rfc2866.AcctTerminateCause_Value_AdminReset, control.DisconnectAdminShutdown, "ended by administrator"},
+	NodeShutdown:      {"node shutting down", 1, rfc2866.AcctTerminateCause_Value_AdminReboot, control.DisconnectAdminShutdown, "server is shutting down"},
 }
 
 func (c Cause) info() *causeInfo {

@@ -35,6 +35,7 @@ const (
 // rxBatch collects what a receiver's batch holds for the TUN device.
 type rxBatch struct {
 	node *Node
+	now  int64 // Node.since, for all of the batch
 	ms   []gre.Message
 	bufs [][]byte
 }
@@ -76,6 +77,7 @@ func (n *Node) receive(conn gre.Conn) error {
 func (n *Node) input(b *rxBatch, ms []gre.Message) {
 	now := time.Now()
 	n.coarse.Store(now.Unix())
+	b.now = n.since(now)
 	var sh *shard
 	for i := range ms {
 		h, err := gre.Parse(ms[i].Buf[:ms[i].N])
@@ -254,6 +256,10 @@ func (s *session) ipInput(b []byte) {
 		m.drop(DropSpoofed)
 		return
 	}
+	if !s.inLimit.take(s.shard.rx.now, n) {
+		m.drop(DropLimitIn)
+		return
+	}
 	tun.ClampMSS(b, s.mtu)
 	s.in.add(n)
 	m.packets[dirIn].Add(1)
@@ -297,7 +303,9 @@ func newTxBatch(n *Node) *txBatch {
 func (b *txBatch) output(k int) {
 	var sh *shard
 	var conn gre.Conn
-	b.node.coarse.Store(time.Now().Unix())
+	clock := time.Now()
+	b.node.coarse.Store(clock.Unix())
+	now := b.node.since(clock)
 	for i := range k {
 		ip := b.bufs[i][headroom : headroom+b.sizes[i]]
 		dst, ok := tun.Destination(ip)
@@ -320,6 +328,10 @@ func (b *txBatch) output(k int) {
 				sh.tx.Lock()
 			}
 			conn = s.gre
+		}
+		if !s.out.limit.take(now, len(ip)) {
+			b.node.metrics.drop(DropLimitOut)
+			continue
 		}
 		if len(ip) > s.out.mru {
 			b.tooBig(s, ip)

@@ -21,6 +21,8 @@ const (
 	DropCleartext          // MPPE: unencrypted data where encryption is demanded
 	DropBadIP              // IP: no whole IPv4 packet
 	DropSpoofed            // IP: the source is not the leased address
+	DropLimitIn            // IP: from the client, more than its bandwidth
+	DropLimitOut           // TUN: to the client, more than its bandwidth
 	DropNoSession          // TUN: no session has this destination
 	DropTooBig             // TUN: larger than the client takes, answered by ICMP
 	DropSend               // GRE: the socket would not take it
@@ -34,6 +36,7 @@ var dropNames = [numDrops]string{
 	DropBadFrame: "bad frame", DropWrongPhase: "wrong phase", DropProtocol: "unknown protocol",
 	DropCiphertext: "unexpected ciphertext", DropUndecryptable: "undecryptable",
 	DropCleartext: "cleartext", DropBadIP: "bad IP", DropSpoofed: "spoofed source",
+	DropLimitIn: "bandwidth limit in", DropLimitOut: "bandwidth limit out",
 	DropNoSession: "no session", DropTooBig: "too big", DropSend: "send failed", DropTunWrite: "tun write failed",
 }
 

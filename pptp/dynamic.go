@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"net/netip"
 	"slices"
 	"strings"
@@ -17,6 +18,7 @@ import (
 	"layeh.com/radius/rfc3162"
 
 	"postern/internal/radius"
+	"postern/pptp/filter"
 )
 
 // Dynamic ends and changes running sessions for services (RFC 5176).
@@ -28,6 +30,10 @@ type order struct {
 	nas     netip.Addr
 	is      []func(*session) bool // what else it says of the session: all must hold
 	changes []change
+	enforce *enforcement // nil: the filter stays
+	limited bool         // one of changes sets up and down
+	up      uint64       // bits a second
+	down    uint64
 	text    string // for the user
 }
 
@@ -49,32 +55,113 @@ func (n *Node) carryOut(_ context.Context, p *radius.Packet) error {
 	if s == nil {
 		return radius.CauseSessionNotFound
 	}
-	now := s.shard.enter()
-	defer s.shard.leave()
+	if p.Code == radius.CodeDisconnectRequest {
+		return s.disconnect(o)
+	}
+	return s.change(o)
+}
+
+// meant tells whether the session is the one that a request speaks of. shard.mu is held.
+func (s *session) meant(o *order) error {
 	switch {
 	case o.nas.IsValid() && o.nas != s.local:
 		return radius.CauseNASMismatch
 	case s.phase == phaseGone || slices.ContainsFunc(o.is, func(holds func(*session) bool) bool { return !holds(s) }):
 		return radius.CauseSessionNotFound
 	}
-	if p.Code == radius.CodeDisconnectRequest {
-		if s.phase != phaseClosing { // else it is being done
-			s.text = o.text
-			s.end(now, AdminReset)
-		}
-		return nil
+	return nil
+}
+
+// disconnect does what a Disconnect-Request asks for.
+func (s *session) disconnect(o *order) error {
+	now := s.shard.enter()
+	defer s.shard.leave()
+	if err := s.meant(o); err != nil {
+		return err
 	}
-	switch {
-	case !s.accepted || s.phase == phaseClosing:
-		return radius.CauseSessionNotFound
-	case len(o.changes) == 0:
-		return radius.CauseMissingAttribute
+	if s.phase != phaseClosing { // else it is being done
+		s.text = o.text
+		s.end(now, AdminReset)
+	}
+	return nil
+}
+
+// change does what a CoA-Request asks for: first what can fail, in the packet filter
+// and without the shard, for it waits for the kernel; then the rest. A session that
+// ends meanwhile takes its place in the filter with it, whatever it was changed to.
+func (s *session) change(o *order) error {
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	s.shard.enter()
+	err := s.changeable(o)
+	post, e := s.post, o.enforce
+	var c filter.Client
+	if err == nil && e != nil {
+		c, err = e.client(s.grant.addr, s.grant.dns), s.node.enforceable(e)
+	}
+	s.shard.leave()
+	if err == nil && e != nil {
+		err = s.node.fence.change(post, c)
+	}
+	if err != nil {
+		return s.refusal(err)
+	}
+	now := s.shard.enter()
+	defer s.shard.leave()
+	if err := s.changeable(o); err != nil {
+		return err
+	}
+	if e != nil {
+		s.log.Info("filter changed", "user", redact(s.user), "was", s.grant.enforce.name(), "filter", e.name(), "rules", len(e.rules))
+		s.enforced(now, e)
 	}
 	for _, do := range o.changes {
 		do(s, now)
 	}
 	s.arm()
 	return nil
+}
+
+// changeable is meant for a CoA-Request: a session that nobody was let in on yet, or
+// that is ending, has nothing to change. shard.mu is held.
+func (s *session) changeable(o *order) error {
+	switch err := s.meant(o); {
+	case err != nil:
+		return err
+	case !s.accepted || s.phase == phaseClosing:
+		return radius.CauseSessionNotFound
+	case len(o.changes) == 0 && o.enforce == nil:
+		return radius.CauseMissingAttribute
+	}
+	return nil
+}
+
+// refusal is the Error-Cause of a change that was not made. What a service may be told
+// no more of is logged here.
+func (s *session) refusal(err error) error {
+	cause := filterCause(err)
+	if cause == radius.CauseUnknown {
+		return err // it is one
+	}
+	s.log.Error("filter not changed", "error", err, "error_cause", cause.String())
+	return cause
+}
+
+// filterCause is the Error-Cause for a filter that is not in force.
+func filterCause(err error) radius.ErrorCause {
+	switch {
+	case errors.Is(err, errFilterParts):
+		return radius.CauseMissingAttribute
+	case errors.Is(err, errFilterValue), errors.Is(err, filter.ErrUnknownFilter):
+		return radius.CauseInvalidValue
+	case errors.Is(err, errNoFilter):
+		return radius.CauseUnsupportedAttribute
+	case errors.Is(err, errNoPortal):
+		return radius.CauseProhibited
+	case errors.Is(err, errFilterSet):
+		return radius.CauseResourcesUnavailable
+	}
+	return radius.CauseUnknown
 }
 
 // readOrder reads a request to the node of that name. All attributes are mandatory
@@ -134,10 +221,28 @@ func readOrder(p *radius.Packet, name string) (*order, error) {
 	if o.session == "" {
 		return nil, radius.CauseMissingAttribute
 	}
+	if err := o.readFilter(p); err != nil {
+		return nil, err
+	}
 	if len(o.text) > maxText || !printable(o.text) {
 		o.text = ""
 	}
 	return o, nil
+}
+
+// readFilter reads what several attributes say together.
+func (o *order) readFilter(p *radius.Packet) error {
+	if p.Code == radius.CodeDisconnectRequest {
+		return nil
+	}
+	e, given, err := readEnforcement(p)
+	switch {
+	case err != nil:
+		return filterCause(err)
+	case given:
+		o.enforce = &e
+	}
+	return nil
 }
 
 // disconnectAttribute reads what only a Disconnect-Request may carry (RFC 5176 §3.6).
@@ -179,9 +284,47 @@ func changeAttribute(o *order, t radius.Type, v []byte) error {
 			}
 		})
 		return err
+	case rfc2865.FilterID_Type, typeFilterRule: // readFilter's
+		return nil
+	case rfc2865.VendorSpecific_Type:
+		return changeVendor(o, v)
 	default:
 		return radius.CauseUnsupportedAttribute
 	}
+}
+
+// changeVendor reads a Vendor-Specific attribute. The two bandwidths go together: of
+// which there is one, the other has no limit any more.
+func changeVendor(o *order, v []byte) error {
+	vendor, all, err := vendorAttributes(v)
+	if err != nil {
+		return err
+	}
+	for _, a := range all {
+		switch (vendorAttribute{vendor, a.typ}) {
+		case quarantineTimeout, quarantineURL: // readFilter's
+		case bandwidthUp, bandwidthDown:
+			limit, err := number(a.value)
+			if err != nil {
+				return err
+			}
+			if !o.limited {
+				o.limited = true
+				o.changes = append(o.changes, func(s *session, now time.Time) {
+					s.grant.up, s.grant.down = o.up, o.down
+					s.setLimits(now)
+				})
+			}
+			if a.typ == bandwidthUp.typ {
+				o.up = uint64(limit)
+			} else {
+				o.down = uint64(limit)
+			}
+		default:
+			return radius.CauseUnsupportedAttribute
+		}
+	}
+	return nil
 }
 
 // called tells whether name is the session's user: as the service calls him, or as

@@ -2,6 +2,9 @@ package pptp
 
 import (
 	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
 	"testing"
 	"time"
 
@@ -11,6 +14,7 @@ import (
 	"layeh.com/radius/rfc3162"
 
 	"postern/internal/radius"
+	"postern/pptp/filter"
 )
 
 const testSession = "0badcafe-00000001"
@@ -206,11 +210,88 @@ func TestDynamicText(t *testing.T) {
 	}
 }
 
+// fencedRig is a dynamicRig whose session has a place in a packet filter.
+func fencedRig(t testing.TB) (*rig, *FakeFilter) {
+	t.Helper()
+	r := dynamicRig(t)
+	f := &FakeFilter{Known: []string{"own"}}
+	r.node.fence.filter = f
+	set := *r.node.settings.Load()
+	set.filter.Portal = []netip.AddrPort{netip.MustParseAddrPort("10.0.0.20:443")}
+	r.node.settings.Store(&set)
+	var err error
+	if r.s.post, err = r.node.fence.raise(filter.Client{Addr: testInner}); err != nil {
+		t.Fatal(err)
+	}
+	return r, f
+}
+
+// Changes that come at once are made one after another: what the packet filter holds in
+// the end is what the session believes.
+func TestDynamicChangesAtOnce(t *testing.T) {
+	r, f := fencedRig(t)
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for k := range 100 {
+				fill := []func(*radius.Packet){named, heldBack(byte(1+i), testURL)}
+				if k%2 == 0 {
+					fill = []func(*radius.Packet){named, filterID(fmt.Sprintf("f%d-%d", i, k)), rules(testRule)}
+				}
+				if err := r.ask(t, radius.CodeCoARequest, fill...); err != nil {
+					t.Error(err)
+				}
+				if k%10 == 0 { // the filter is looked at between two changes
+					r.s.changing.Lock()
+					c, _ := f.At(testInner)
+					if held := r.s.portal.Load() != nil; held != c.Quarantine || r.s.grant.enforce.filter != c.Filter {
+						t.Errorf("the session believes %q, the filter has %+v", r.s.grant.enforce.name(), c)
+					}
+					r.s.changing.Unlock()
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// The two bandwidths go together, and are numbers.
+func TestDynamicBandwidth(t *testing.T) {
+	r := dynamicRig(t)
+	const some, more = "\x00\x01\x00\x00", "\x00\x02\x00\x00"
+	for _, tc := range []struct {
+		about    string
+		fill     []func(*radius.Packet)
+		up, down int64
+		want     error
+	}{
+		{"both", []func(*radius.Packet){vendorValue(bandwidthUp, some), vendorValue(bandwidthDown, more)}, 1 << 16, 1 << 17, nil},
+		{"one", []func(*radius.Packet){vendorValue(bandwidthUp, more)}, 1 << 17, 0, nil},
+		{"half a number", []func(*radius.Packet){vendorValue(bandwidthUp, "ab")}, 1 << 17, 0, radius.CauseInvalidValue},
+		{"with what is none of it", []func(*radius.Packet){vendorValue(bandwidthUp, some), vendorValue(vendorAttribute{14122, 1}, "x")}, 1 << 17, 0, radius.CauseUnsupportedAttribute},
+		{"cut off", []func(*radius.Packet){vendorValue(bandwidthUp, some), add(rfc2865.VendorSpecific_Type, "\x00\x00\x37\x2a\x08\x09\x00")}, 1 << 17, 0, radius.CauseInvalidValue},
+		{"too short for a vendor", []func(*radius.Packet){add(rfc2865.VendorSpecific_Type, "\x00\x00")}, 1 << 17, 0, radius.CauseInvalidValue},
+		{"none", []func(*radius.Packet){vendorValue(bandwidthUp, "\x00\x00\x00\x00")}, 0, 0, nil},
+	} {
+		err := r.ask(t, radius.CodeCoARequest, append(tc.fill, named)...)
+		if !errors.Is(err, tc.want) || r.s.inLimit.rate != tc.up || r.s.out.limit.rate != tc.down {
+			t.Errorf("%s: %v, %d up, %d down", tc.about, err, r.s.inLimit.rate, r.s.out.limit.rate)
+		}
+	}
+	if err := r.ask(t, radius.CodeDisconnectRequest, named, vendorValue(bandwidthUp, some)); !errors.Is(err, radius.CauseUnsupportedAttribute) {
+		t.Errorf("an end with a bandwidth: %v", err)
+	}
+	if err := r.ask(t, radius.CodeDisconnectRequest, named, filterID("none")); !errors.Is(err, radius.CauseUnsupportedAttribute) {
+		t.Errorf("an end with a filter: %v", err)
+	}
+}
+
 // Whatever is asked, it is refused with a cause, or done.
 func FuzzOrder(f *testing.F) {
 	for _, fill := range [][]func(*radius.Packet){
 		{named}, {named, addNumber(rfc2865.SessionTimeout_Type, 60)}, {add(rfc2865.UserName_Type, "alice"), named},
 		{named, add(rfc2865.FramedIPAddress_Type, "\x0a\x50\x00\x0a"), add(rfc2865.ReplyMessage_Type, "bye")},
+		{named, heldBack(60, testURL)}, {named, filterID("staff"), rules(testRule)}, {named, filterID("none"), vendorValue(bandwidthDown, "\x00\x01\x00\x00")},
 	} {
 		p := &radius.Packet{Code: radius.CodeCoARequest, Secret: []byte("x")}
 		for _, a := range fill {
@@ -222,17 +303,22 @@ func FuzzOrder(f *testing.F) {
 		}
 		f.Add(b)
 	}
-	r := dynamicRig(f)
+	r, filter := fencedRig(f)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		p, err := radius.Parse(b, radius.Secret{})
 		if err != nil {
 			return
 		}
-		r.s.grant.session, r.s.grant.idle = 0, 0
+		r.s.grant.session, r.s.grant.idle, r.s.grant.up, r.s.grant.down = 0, 0, 1<<40, 1<<40 // no packet says that
+		r.s.setLimits(time.Now())
+		_ = filter.Said()
 		p.Code = radius.CodeCoARequest
 		err = r.node.carryOut(t.Context(), p)
 		var cause radius.ErrorCause
-		switch changed := r.s.grant.session > 0 || r.s.grant.idle > 0; {
+		if c, _ := filter.At(testInner); c.Quarantine != (r.s.grant.enforce.held > 0) || c.Filter != r.s.grant.enforce.filter {
+			t.Fatalf("the session believes %+v, the filter %+v", r.s.grant.enforce, c)
+		}
+		switch changed := r.s.grant.session > 0 || r.s.grant.idle > 0 || r.s.grant.up != 1<<40 || len(filter.Said()) > 0; {
 		case err != nil && (!errors.As(err, &cause) || cause == radius.CauseUnknown):
 			t.Fatal(err)
 		case changed != (err == nil):

@@ -46,6 +46,9 @@ type service struct {
 	away  atomic.Bool
 	retry atomic.Bool // refuse with R=1
 
+	// adorn adds to what an accepted login is granted.
+	adorn atomic.Pointer[func(*radius.Packet) error]
+
 	mu       sync.Mutex
 	next     int
 	logins   int
@@ -64,6 +67,7 @@ type stop struct {
 	cause   rfc2866.AcctTerminateCause
 	in, out uint64
 	seconds uint32
+	filter  string
 }
 
 func newService() *service {
@@ -95,7 +99,7 @@ func (s *service) Exchange(ctx context.Context, p *radius.Packet) (*radius.Packe
 			s.stops[id] = stop{
 				count: s.stops[id].count + 1, cause: rfc2866.AcctTerminateCause_Get(p),
 				in: uint64(rfc2866.AcctInputOctets_Get(p)), out: uint64(rfc2866.AcctOutputOctets_Get(p)),
-				seconds: uint32(rfc2866.AcctSessionTime_Get(p)),
+				seconds: uint32(rfc2866.AcctSessionTime_Get(p)), filter: rfc2865.FilterID_GetString(p),
 			}
 		default:
 		}
@@ -153,13 +157,17 @@ func (s *service) Exchange(ctx context.Context, p *radius.Packet) (*radius.Packe
 	send, recv := mschap.StartKeys(&master, true)
 	addr := inside.As4()
 	addr[2], addr[3] = byte(s.next>>8), byte(s.next)
-	return reply, errors.Join(
+	err := errors.Join(
 		rfc2865.FramedIPAddress_Set(reply, addr[:]),
 		rfc2865.SessionTimeout_Set(reply, 3600), rfc2865.IdleTimeout_Set(reply, 600), rfc2869.AcctInterimInterval_Set(reply, 60),
 		radius.AddNameServers(reply, radius.NameServers{DNS: []netip.Addr{netip.MustParseAddr("10.81.0.53")}}),
 		radius.AddMSCHAP2Success(reply, r.Ident, mschap.AuthenticatorResponse(&hh, &r.NTResponse, hash)),
 		radius.AddMPPEKeys(reply, &send, &recv),
 		radius.AddMPPEPolicy(reply, radius.EncryptionRequired, radius.Encryption128|radius.Encryption40|radius.Encryption56))
+	if adorn := s.adorn.Load(); adorn != nil {
+		err = errors.Join(err, (*adorn)(reply))
+	}
+	return reply, err
 }
 
 // world is a node on a simulated network, with a host behind it that answers pings.
@@ -169,7 +177,11 @@ type world struct {
 	node    *pptp.Node
 	service *service
 	far     tun.Device
+	listen  func(context.Context, netip.AddrPort) (net.Listener, error)
 }
+
+// A network that carries nothing, and one that carries all.
+var faultsDown, faultsUp = simnet.Faults{Down: true}, simnet.Faults{}
 
 func newWorld(t *testing.T, change func(*config.Gateway, *pptp.Deps)) *world {
 	t.Helper()
@@ -187,8 +199,14 @@ radius:
 	host := w.net.Host(nodeAddr)
 	near, far := tuntest.Pair(1400, 64)
 	w.far = far
+	w.listen = func(_ context.Context, a netip.AddrPort) (net.Listener, error) {
+		if a.Addr() == inside {
+			return w.net.Host(inside).Listen(a.Port())
+		}
+		return host.Listen(a.Port())
+	}
 	deps := pptp.Deps{
-		Listen:    func(context.Context, netip.AddrPort) (net.Listener, error) { return host.Listen(1723) },
+		Listen:    w.listen,
 		ListenGRE: func(netip.Addr) (gre.Conn, error) { return gretest.Listen(host), nil },
 		TUN:       near, RADIUS: w.service, Log: slog.New(slog.DiscardHandler),
 	}

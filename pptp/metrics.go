@@ -16,6 +16,8 @@ type metrics struct {
 	octets   [2]atomic.Uint64
 	sessions atomic.Int64 // with an address
 	calls    atomic.Int64
+	// quarantined counts sessions, also those that have no address yet.
+	quarantined atomic.Int64
 
 	connections *prometheus.CounterVec // verdict
 	ended       *prometheus.CounterVec // cause
@@ -72,6 +74,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	reg.MustRegister(m.connections, m.ended, m.oddities, m.logins, m.setup)
 	gauge("postern_sessions", "Sessions with an address.", func() float64 { return float64(m.sessions.Load()) })
+	gauge("postern_sessions_quarantined", "Sessions held back until their user has given a second factor.", func() float64 { return float64(m.quarantined.Load()) })
 	gauge("postern_calls", "Calls in any phase.", func() float64 { return float64(m.calls.Load()) })
 	gauge("postern_accounting_spooled", "Accounting records not yet answered.", func() float64 { return float64(m.spooled.Load()) })
 	for d := range m.drops {

@@ -19,6 +19,7 @@ import (
 
 	"postern/internal/config"
 	"postern/internal/radius"
+	"postern/pptp/captive"
 	"postern/pptp/control"
 	"postern/pptp/gre"
 	"postern/pptp/ppp"
@@ -27,12 +28,13 @@ import (
 
 // Deps is what a node is built on; tests put simulated networks here.
 type Deps struct {
-	// Listen opens the TCP listener, ListenGRE the GRE socket of one of its
-	// addresses. Nil: the real ones.
+	// Listen opens the TCP listeners, of PPTP and, with a Filter, of the captive server,
+	// ListenGRE the GRE socket of one of the former's addresses. Nil: the real ones.
 	Listen    func(ctx context.Context, addr netip.AddrPort) (net.Listener, error)
 	ListenGRE func(local netip.Addr) (gre.Conn, error)
 
 	TUN     tun.Device       // the node closes it
+	Filter  Filter           // nil: no packets are filtered, and who needs a filter is refused
 	RADIUS  radius.Exchanger // the services
 	Log     *slog.Logger
 	Metrics prometheus.Registerer // nil: none
@@ -41,6 +43,7 @@ type Deps struct {
 // settings is what Reload may change; sessions take what they need when they begin.
 type settings struct {
 	config.PPTP
+	filter    config.Filter
 	demand    []ppp.Auth
 	strengths ppp.MPPEBits
 }
@@ -57,6 +60,9 @@ type Node struct {
 	dynamic *radius.Dynamic
 	tun     tun.Device
 	spool   *spool
+	fence   *fence
+	captive *captive.Server // serves where there is a Filter
+	epoch   time.Time       // since counts from here
 
 	settings  atomic.Pointer[settings]
 	radius    atomic.Pointer[radius.Exchanger]
@@ -105,6 +111,8 @@ func New(cfg *config.Gateway, deps Deps) (*Node, error) {
 	now := time.Now()
 	n := &Node{
 		name: string(cfg.Node), cfg: cfg, deps: deps, log: deps.Log, metrics: newMetrics(deps.Metrics), tun: deps.TUN,
+		epoch: now,
+		fence: &fence{filter: deps.Filter, posts: make(map[netip.Addr]*post)},
 		calls: new(callTable), addrs: new(addrTable), stopped: make(chan struct{}),
 		conns: make(map[*controlConn]struct{}), socks: make(map[netip.Addr]gre.Conn),
 	}
@@ -116,7 +124,8 @@ func New(cfg *config.Gateway, deps Deps) (*Node, error) {
 	n.coarse.Store(now.Unix())
 	n.SetRADIUS(deps.RADIUS)
 	n.admission = control.NewAdmission(admissionConfig(&cfg.PPTP), now)
-	n.apply(&cfg.PPTP)
+	n.apply(&cfg.PPTP, &cfg.Filter)
+	n.captive = captive.New(captive.Config{Lookup: n.standing, Log: n.log.With("layer", "captive"), Metrics: deps.Metrics})
 	shards := cfg.PPTP.Shards
 	if shards == 0 {
 		shards = runtime.GOMAXPROCS(0)
@@ -140,9 +149,12 @@ func admissionConfig(p *config.PPTP) control.AdmissionConfig {
 	}
 }
 
-// apply makes p count for what begins from now on.
-func (n *Node) apply(p *config.PPTP) {
-	set := &settings{PPTP: *p}
+// since is now for the packet loops: monotonic nanoseconds.
+func (n *Node) since(now time.Time) int64 { return int64(now.Sub(n.epoch)) }
+
+// apply makes p and f count for what begins from now on.
+func (n *Node) apply(p *config.PPTP, f *config.Filter) {
+	set := &settings{PPTP: *p, filter: *f}
 	for _, a := range p.Auth {
 		if a == config.AuthMSCHAPv2 {
 			set.demand = append(set.demand, ppp.AuthMSCHAPv2)
@@ -163,9 +175,10 @@ func (n *Node) apply(p *config.PPTP) {
 // Reload makes a new configuration count for connections and calls that begin from
 // now on. What belongs to sockets and devices (listen, inside, tun, mtu, routes,
 // shards, spool) stays until a restart; the names of such keys that differ are returned.
+// The packet filter is its owner's to reload, before this.
 func (n *Node) Reload(cfg *config.Gateway) (restart []string) {
 	old := n.settings.Load()
-	p := cfg.PPTP
+	p, f := cfg.PPTP, cfg.Filter
 	for _, k := range []struct {
 		name string
 		same bool
@@ -178,13 +191,17 @@ func (n *Node) Reload(cfg *config.Gateway) (restart []string) {
 		{"pptp.shards", p.Shards == old.Shards},
 		{"pptp.routes", slices.Equal(p.Routes, old.Routes)},
 		{"spool", cfg.Spool == n.cfg.Spool},
+		{"filter.enabled", f.Enabled == old.filter.Enabled},
+		{"filter.table", f.Table == old.filter.Table},
+		{"filter.captive_port", f.CaptivePort == old.filter.CaptivePort},
 	} {
 		if !k.same {
 			restart = append(restart, k.name)
 		}
 	}
 	p.Listen, p.Inside, p.Tun, p.MTU, p.Shards, p.Routes = old.Listen, old.Inside, old.Tun, old.MTU, old.Shards, old.Routes
-	n.apply(&p)
+	f.Enabled, f.Table, f.CaptivePort = old.filter.Enabled, old.filter.Table, old.filter.CaptivePort
+	n.apply(&p, &f)
 	return restart
 }
 
@@ -207,6 +224,10 @@ func (n *Node) Start() error {
 			return err
 		}
 	}
+	if err := n.serveCaptive(); err != nil {
+		_ = l.Close()
+		return err
+	}
 	for i := range spoolLanes {
 		n.acct.Go(func() { n.spool.send(n.acctCtx, i, n.exchanger) }) // Wait waits
 	}
@@ -218,6 +239,20 @@ func (n *Node) Start() error {
 	}
 	n.loop.Go(func() { n.fatal("tun", n.transmit()) }) // Wait waits
 	n.work.Go(n.accept)                                // Wait waits
+	return nil
+}
+
+// serveCaptive answers the HTTP of clients in quarantine, where there can be any.
+func (n *Node) serveCaptive() error {
+	if n.deps.Filter == nil {
+		return nil
+	}
+	set := n.settings.Load()
+	l, err := n.deps.Listen(n.ctx, netip.AddrPortFrom(set.Inside, uint16(set.filter.CaptivePort)))
+	if err != nil {
+		return fmt.Errorf("listen for the HTTP of clients in quarantine: %w", err)
+	}
+	n.loop.Go(func() { n.fatal("captive", n.captive.Serve(l)) }) // Wait waits
 	return nil
 }
 
@@ -335,7 +370,10 @@ func (n *Node) call(c *controlConn, now time.Time, e control.CallRequest) {
 // forget takes an ended session out of the tables and tells its peer.
 func (n *Node) forget(s *session, now time.Time) {
 	n.calls.free(s.callID, now)
-	n.spawn(func() { s.conn.farewell(now, s.callID, s.cause) }) // counted in spawn, waited for in Wait
+	n.spawn(func() { // counted in spawn, waited for in Wait
+		s.lower(s.post)
+		s.conn.farewell(now, s.callID, s.cause)
+	})
 }
 
 // greFor returns the GRE socket of one of our addresses, opening it and its receiver
@@ -426,6 +464,7 @@ func (n *Node) Stop() {
 	}
 	n.until(ctx, func() bool { n.mu.Lock(); defer n.mu.Unlock(); return len(n.conns) == 0 })
 	n.cancel() // logins end
+	n.captive.Close()
 	for _, c := range conns {
 		_ = c.tcp.Close()
 	}
@@ -443,6 +482,9 @@ func (n *Node) Stop() {
 	n.work.Wait()
 	n.loop.Wait()
 	n.acct.Wait()
+	if err := n.fence.lowerAll(); err != nil {
+		n.log.Error("left behind in the packet filter", "error", err)
+	}
 	close(n.stopped)
 }
 

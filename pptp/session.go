@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"log/slog"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -77,11 +78,17 @@ type session struct {
 	accepted      bool // a service has accepted: a Stop is owed
 	started       bool // Accounting-Start was handed over
 	grant         grant
+	post          *post   // in the packet filter, once accepted; nil: there is none
 	inner         [4]byte // the leased address
 	mtu           int     // the largest inner packet either way
 
+	// changing is held by who changes the session for a service, so that filter and
+	// session see changes in one order. Taken before shard.mu.
+	changing sync.Mutex
+
 	created, upAt time.Time
 	loginBy       time.Time
+	heldUntil     time.Time // in quarantine; zero: not
 	endAt         time.Time // Session-Timeout
 	closeBy       time.Time
 	interimAt     time.Time
@@ -90,7 +97,12 @@ type session struct {
 	unacked       int
 	rejects       int // Protocol-Rejects sent
 
-	in counter
+	in      counter
+	inLimit bucket
+
+	// portal is where the client is sent while it is in quarantine; nil: it is not. The
+	// captive server reads it.
+	portal atomic.Pointer[string]
 
 	// Read and written by both halves.
 	lastActive atomic.Int64 // Unix seconds of the last inner packet
@@ -109,6 +121,7 @@ func (c *counter) add(n int) { c.octets += uint64(n); c.packets++ }
 // sender is the sending half.
 type sender struct {
 	counter
+	limit     bucket
 	open      bool // IP may be sent
 	sealer    *mppe.Sealer
 	acfc, pfc bool
@@ -146,7 +159,7 @@ func (s *session) start(now time.Time) {
 // deadline is the earliest of everything the session waits for.
 func (s *session) deadline() time.Time {
 	d := s.lcp.Deadline()
-	for _, t := range [...]time.Time{s.loginBy, s.endAt, s.closeBy, s.interimAt, s.idleAt, s.ackAt, s.window.Deadline()} {
+	for _, t := range [...]time.Time{s.loginBy, s.heldUntil, s.endAt, s.closeBy, s.interimAt, s.idleAt, s.ackAt, s.window.Deadline()} {
 		d = earlier(d, t)
 	}
 	if s.chap != nil {
@@ -193,6 +206,8 @@ func (s *session) timeout(now time.Time) {
 		s.closeTimeout(now)
 	case due(now, s.loginBy):
 		s.end(now, LoginTimeout)
+	case due(now, s.heldUntil):
+		s.end(now, QuarantineTimeout)
 	case due(now, s.endAt):
 		s.end(now, SessionTimeout)
 	case due(now, s.idleAt):
@@ -219,7 +234,7 @@ func (s *session) timeout(now time.Time) {
 
 // releaseHeld gives up waiting for a packet that comes late or not at all.
 func (s *session) releaseHeld(now time.Time) {
-	b := &rxBatch{node: s.node}
+	b := &rxBatch{node: s.node, now: s.node.since(now)}
 	s.shard.rx = b
 	before, any := s.window.Highest()
 	s.window.Timeout(now, s.deliver)
@@ -590,7 +605,8 @@ func (s *session) up(now time.Time) {
 	s.node.metrics.sessions.Add(1)
 	s.node.metrics.setup.Observe(now.Sub(s.created).Seconds())
 	r := s.ccp.Results()
-	s.log.Info("session up", "user", redact(s.user), "address", s.grant.addr, "mppe", r.SendBits.String(), "mru", s.out.mru)
+	s.log.Info("session up", "user", redact(s.user), "address", s.grant.addr, "mppe", r.SendBits.String(), "mru", s.out.mru,
+		"filter", s.grant.enforce.name())
 	s.account(now, acctStart)
 }
 
@@ -631,6 +647,43 @@ func (s *session) end(now time.Time, why Cause) {
 	}
 }
 
+// enforced notes what the packet filter has begun to do. The time in quarantine counts
+// from now, and Session-Timeout goes on counting meanwhile: a service that wants the
+// limit to begin with the second factor sends it anew with the change.
+func (s *session) enforced(now time.Time, e *enforcement) {
+	s.grant.enforce = *e
+	if e.held == 0 {
+		s.heldUntil = time.Time{}
+		s.setPortal(nil)
+		return
+	}
+	s.heldUntil = now.Add(e.held)
+	s.setPortal(&s.grant.enforce.url)
+}
+
+// setPortal sends the client's HTTP to url; nil: it is not held back any more.
+func (s *session) setPortal(url *string) {
+	if url != nil {
+		own := *url // grant may change, and the captive server takes no lock
+		url = &own
+	}
+	switch former := s.portal.Swap(url); {
+	case former == nil && url != nil:
+		s.node.metrics.quarantined.Add(1)
+	case former != nil && url == nil:
+		s.node.metrics.quarantined.Add(-1)
+	}
+}
+
+// setLimits bounds what passes, in bits a second; 0: no bound.
+func (s *session) setLimits(now time.Time) {
+	at := s.node.since(now)
+	s.inLimit.setRate(at, s.grant.up)
+	s.shard.tx.Lock()
+	defer s.shard.tx.Unlock()
+	s.out.limit.setRate(at, s.grant.down)
+}
+
 // parting is what the peer reads in our Terminate-Request.
 func (s *session) parting() string { return cmp.Or(s.text, s.cause.info().text) }
 
@@ -641,8 +694,10 @@ func (s *session) close(now time.Time, why Cause) {
 		return
 	}
 	s.shut()
+	s.node.fence.release(s.post)
+	s.setPortal(nil)
 	s.phase, s.cause = phaseClosing, why
-	s.loginBy, s.endAt, s.idleAt, s.interimAt = time.Time{}, time.Time{}, time.Time{}, time.Time{}
+	s.loginBy, s.heldUntil, s.endAt, s.idleAt, s.interimAt = time.Time{}, time.Time{}, time.Time{}, time.Time{}, time.Time{}
 	s.closeBy = now.Add(closeWait)
 	if !why.polite() {
 		s.gone(now)
