@@ -41,7 +41,8 @@ const (
 	chainQuarantineOut = "quarantine_out"
 )
 
-// Sets that are always there; those of the configuration are called set.NAME.
+// Sets that are always there; those of the configuration are called set.NAME. See
+// intervals for what follows the names of some.
 const (
 	setAllowed     = "allowed"
 	setGRE         = "gre_sources"
@@ -72,6 +73,7 @@ const (
 	filterIn       = "in."
 	filterOut      = "out."
 	suffixAnswers  = ".re"
+	suffixChange   = ".g"
 )
 
 // Ours. A client asks a few names for each page it opens; refusals are to tell it
@@ -112,10 +114,10 @@ var (
 	typeAddressService = nftables.MustConcatSetType(nftables.TypeIPAddr, nftables.TypeInetService)
 )
 
-// sets are those that are always there.
+// sets are those that are always there, but for that of allowed sources, which is an
+// interval set.
 func (c *Config) sets() []set {
 	return []set{
-		{name: setAllowed, key: nftables.TypeIPAddr, interval: true, elements: addressWidth.elements(addresses(c.Allowed))},
 		{name: setGRE, key: nftables.TypeIPAddr, limited: true, size: maxSources},
 		{name: setIn, key: nftables.TypeIPAddr, verdict: true},
 		{name: setOut, key: nftables.TypeIPAddr, verdict: true},
@@ -129,10 +131,11 @@ func (c *Config) sets() []set {
 }
 
 // chains are those that are always there, and the two that only some configurations
-// need: a chain of kind nat costs each new flow of the host a little.
-func (c *Config) chains() []chain {
+// need: a chain of kind nat costs each new flow of the host a little. allowed is what
+// the set of allowed sources is called at present.
+func (c *Config) chains(allowed string) []chain {
 	all := []chain{
-		{chainInput, &hook{nftables.ChainTypeFilter, unix.NF_INET_LOCAL_IN, priorityFilter}, c.input()},
+		{chainInput, &hook{nftables.ChainTypeFilter, unix.NF_INET_LOCAL_IN, priorityFilter}, c.input(allowed)},
 		{chainNode, nil, c.node()},
 		{chainFromClients, &hook{nftables.ChainTypeFilter, unix.NF_INET_FORWARD, priorityFilter}, c.fromClients()},
 		// Behind from_clients: between two clients both filters have a say.
@@ -187,7 +190,7 @@ func services(all []netip.AddrPort) []nftables.SetElement {
 	return elements
 }
 
-func (c *Config) input() []rule {
+func (c *Config) input(allowed string) []rule {
 	listen := func(*rule) {}
 	if c.Listen.IsValid() {
 		listen = daddr.isAddr(c.Listen)
@@ -195,8 +198,8 @@ func (c *Config) input() []rule {
 	rules := []rule{say("out of the tunnels", iif(c.Tun), goTo(chainNode))}
 	if len(c.Allowed) > 0 {
 		rules = append(rules,
-			say("PPTP from elsewhere", proto(TCP), listen, dport.isPort(pptpPort), saddr.notIn(setAllowed), count(countSource), drop),
-			say("GRE from elsewhere", proto(GRE), listen, saddr.notIn(setAllowed), count(countSource), drop))
+			say("PPTP from elsewhere", proto(TCP), listen, dport.isPort(pptpPort), saddr.notIn(allowed), count(countSource), drop),
+			say("GRE from elsewhere", proto(GRE), listen, saddr.notIn(allowed), count(countSource), drop))
 	}
 	if c.GREPerSource > 0 {
 		rules = append(rules, say("more GRE than one source may send", proto(GRE), listen,
@@ -271,8 +274,9 @@ func (c *Config) quarantineOut() []rule {
 // they began against those of direction out (out.ID). Answers are held against the
 // rules of the flow they answer, with the sides changed (in.ID.re, out.ID.re): the
 // kernel's memory of flows says which packet is an answer, never that it may pass. So
-// a filter that has changed holds at once, also for flows that are there.
-func filterChains(id, counter string, rules []Rule) []chain {
+// a filter that has changed holds at once, also for flows that are there. named finds
+// out what a set is called at present.
+func filterChains(id, counter string, rules []Rule, named func(set string) string) []chain {
 	accepted, denied := prefixAccepted+counter, prefixDenied+counter
 	side := func(name string, d Direction, peer, port field, answers bool) chain {
 		c := chain{name: name}
@@ -298,7 +302,7 @@ func filterChains(id, counter string, rules []Rule) []chain {
 				c.rules = append(c.rules, say(g.comment(), peer.within(g.peers), match, verdict))
 			}
 			for _, s := range g.sets {
-				c.rules = append(c.rules, say(g.comment(), peer.in(prefixSet+s), match, verdict))
+				c.rules = append(c.rules, say(g.comment(), peer.in(named(s)), match, verdict))
 			}
 		}
 		c.rules = append(c.rules, say("nothing else", count(denied), drop))
@@ -309,5 +313,14 @@ func filterChains(id, counter string, rules []Rule) []chain {
 		side(filterIn+id, In, daddr, dport, false),
 		side(filterOut+id+suffixAnswers, In, saddr, sport, true),
 		side(filterOut+id, Out, saddr, dport, false),
+	}
+}
+
+// doors are the chains by which clients enter a filter whose rules may change. They
+// hold one rule, so that the change is that of a rule.
+func doors(id, body string) []chain {
+	return []chain{
+		{name: filterIn + id, rules: []rule{say("as configured", goTo(filterIn+body))}},
+		{name: filterOut + id, rules: []rule{say("as configured", goTo(filterOut+body))}},
 	}
 }

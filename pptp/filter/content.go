@@ -3,24 +3,50 @@ package filter
 import (
 	"fmt"
 	"net/netip"
+	"strconv"
 )
 
 // content is a filter that has chains in the kernel: one of the configuration, or one
 // that logins brought, for as long as one of them is there.
 type content struct {
 	key     string // in Table.contents
+	name    string
 	id      string // in chains' names
 	counter string // in counters' names
 	rules   []Rule
-	// configured filters have chains without a session, too. One that the configuration
+	users   int
+	// Filters of the configuration have doors, and in the names of other chains the
+	// number of the change that made them; 0 is for filters that logins brought.
+	change int
+	// configured ones have chains without a session, too. One that the configuration
 	// does not name any more goes with its last session.
 	configured bool
-	users      int
 }
 
-func (c *content) chains() []chain { return filterChains(c.id, c.counter, c.rules) }
-
 func configuredKey(name string) string { return "c " + name }
+
+func (c *content) body() string {
+	if c.change == 0 {
+		return c.id
+	}
+	return c.id + suffixChange + strconv.Itoa(c.change)
+}
+
+// doors are the chains that stay when rules change.
+func (c *content) doors() []chain {
+	if c.change == 0 {
+		return nil
+	}
+	return doors(c.id, c.body())
+}
+
+// bodies are the chains that hold the rules.
+func (t *Table) bodies(c *content) []chain {
+	return filterChains(c.body(), c.counter, c.rules, t.setName)
+}
+
+// chainsOf are all of a filter's. Those that are named by others come first.
+func (t *Table) chainsOf(c *content) []chain { return append(t.bodies(c), c.doors()...) }
 
 // entry is a session's client and what it has in the kernel.
 type entry struct {
@@ -69,16 +95,27 @@ func (t *Table) acquire(x *txn, c *Client) (*content, error) {
 	if len(t.contents) >= maxFilters {
 		return nil, fmt.Errorf("filter: more than %d filters with different rules", maxFilters)
 	}
-	made := &content{key: id, id: id, counter: t.counterFor(x, c.Filter), rules: c.Rules}
+	made := &content{key: id, name: c.Filter, id: id, counter: t.counterFor(x, c.Filter), rules: c.Rules}
 	t.contents[id] = made
 	x.undo = append(x.undo, func() { delete(t.contents, id) })
-	x.addChains(made.chains())
+	x.addChains(t.bodies(made))
 	return x.use(made), nil
 }
 
 func (x *txn) use(c *content) *content {
 	c.users++
 	x.undo = append(x.undo, func() { c.users-- })
+	return c
+}
+
+// configure makes a filter of the configuration in the picture.
+func (t *Table) configure(x *txn, name string, rules []Rule) *content {
+	c := &content{
+		key: configuredKey(name), name: name, id: safe(name), counter: t.counterFor(x, name),
+		rules: rules, change: 1, configured: true,
+	}
+	t.contents[c.key] = c
+	x.undo = append(x.undo, func() { delete(t.contents, c.key) })
 	return c
 }
 
@@ -94,7 +131,7 @@ func (t *Table) release(x *txn, c *content) {
 	}
 	delete(t.contents, c.key)
 	x.undo = append(x.undo, func() { t.contents[c.key] = c })
-	x.delChains(c.chains())
+	x.delChains(t.chainsOf(c))
 }
 
 // addChains adds chains that name one another: first all, then what is in them.

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"slices"
+	"strconv"
 
 	"github.com/google/nftables"
 )
@@ -85,4 +86,40 @@ func (w width) elements(spans []span) []nftables.SetElement {
 		}
 	}
 	return all
+}
+
+// intervals is an interval set of the configuration. The kernel does not change one in
+// one step: depending on its age, elements that a transaction brings hide some of those
+// that it takes away before it is over, or are found only a moment after its rules are
+// (nft_set_rbtree, nft_set_pipapo). So a set is never changed. Another one takes its
+// place, by another name; it is there before the rules that speak of it, and it goes
+// with those that spoke of the first.
+type intervals struct {
+	base   string
+	spans  []span
+	change int // how often it was replaced
+}
+
+func newIntervals(base string, prefixes []netip.Prefix) *intervals {
+	return &intervals{base: base, spans: addresses(prefixes)}
+}
+
+// replaced is the set with other elements, or itself if they are the same.
+func (i *intervals) replaced(prefixes []netip.Prefix) *intervals {
+	spans := addresses(prefixes)
+	if slices.Equal(spans, i.spans) {
+		return i
+	}
+	return &intervals{base: i.base, spans: spans, change: i.change + 1}
+}
+
+func (i *intervals) name() string {
+	if i.change == 0 {
+		return i.base
+	}
+	return i.base + suffixChange + strconv.Itoa(i.change)
+}
+
+func (i *intervals) set() set {
+	return set{name: i.name(), key: nftables.TypeIPAddr, interval: true, elements: addressWidth.elements(i.spans)}
 }

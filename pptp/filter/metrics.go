@@ -19,6 +19,7 @@ type metrics struct {
 	clients atomic.Int64
 	repairs atomic.Uint64
 	updates atomic.Uint64
+	looks   atomic.Uint64 // of Verify
 	broken  atomic.Bool
 	update  prometheus.Histogram
 
@@ -84,6 +85,7 @@ var (
 	descClients = prometheus.NewDesc("postern_filter_clients", "Clients that the kernel knows.", nil, nil)
 	descUpdates = prometheus.NewDesc("postern_filter_set_updates_total", "Updates of the kernel's sets of clients; an ordinary login makes two.", nil, nil)
 	descRepairs = prometheus.NewDesc("postern_filter_repairs_total", "Times that somebody changed the node's table and it was put in place anew.", nil, nil)
+	descLooks   = prometheus.NewDesc("postern_filter_verifications_total", "Times that the kernel's table was compared with what the node put there.", nil, nil)
 	descBroken  = prometheus.NewDesc("postern_filter_broken", "1 while the kernel's table is not known to be what the node put there.", nil, nil)
 )
 
@@ -95,7 +97,7 @@ var dropCauses = map[string]string{
 
 // Describe implements prometheus.Collector. It needs no open table.
 func (t *Table) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descPackets, descOctets, descDropped, descClients, descUpdates, descRepairs, descBroken} {
+	for _, d := range []*prometheus.Desc{descPackets, descOctets, descDropped, descClients, descUpdates, descRepairs, descLooks, descBroken} {
 		ch <- d
 	}
 	newMetrics().update.Describe(ch)
@@ -116,6 +118,7 @@ func (t *Table) Collect(ch chan<- prometheus.Metric) {
 	gauge(descBroken, broken)
 	counter(descUpdates, m.updates.Load())
 	counter(descRepairs, m.repairs.Load())
+	counter(descLooks, m.looks.Load())
 	m.update.Collect(ch)
 
 	now := map[string]tally{}

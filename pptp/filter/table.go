@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -48,7 +47,8 @@ type Table struct {
 	cfg      Config
 	clients  map[netip.Addr]*entry
 	contents map[string]*content
-	sets     map[string][]span   // named ones of the configuration
+	allowed  *intervals // sources of tunnels
+	sets     map[string]*intervals
 	counters map[string]struct{} // in the kernel, by name
 	last     uint64              // generation of leases
 
@@ -68,7 +68,7 @@ func Open(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Table, erro
 	t := &Table{
 		log: log.With("layer", "filter", "table", cfg.Table), metric: newMetrics(), cfg: cfg,
 		table:   &nftables.Table{Name: cfg.Table, Family: nftables.TableFamilyIPv4},
-		clients: map[netip.Addr]*entry{}, contents: map[string]*content{}, sets: map[string][]span{}, counters: map[string]struct{}{},
+		clients: map[netip.Addr]*entry{}, contents: map[string]*content{}, sets: map[string]*intervals{}, counters: map[string]struct{}{},
 		wake: make(chan struct{}, 1), stop: make(chan struct{}),
 	}
 	if t.kernel, err = openKernel(); err != nil {
@@ -120,11 +120,12 @@ func (t *Table) first() error {
 	}
 	t.metric.name(None, None)
 	t.metric.name(Quarantine, Quarantine)
+	t.allowed = newIntervals(setAllowed, t.cfg.Allowed)
+	for name, prefixes := range t.cfg.Sets {
+		t.sets[name] = newIntervals(prefixSet+name, prefixes)
+	}
 	for name, rules := range t.cfg.Filters {
 		t.configure(t.begin(), name, rules) // for the picture; install makes the transaction
-	}
-	for name, prefixes := range t.cfg.Sets {
-		t.sets[name] = addresses(prefixes)
 	}
 	x := t.begin()
 	t.install(x)
@@ -139,21 +140,22 @@ func (t *Table) begin() *txn { return &txn{table: t.table} }
 
 // install adds all there is to a new table.
 func (t *Table) install(x *txn) {
+	t.installRules(x)
+	t.installClients(x)
+}
+
+func (t *Table) installRules(x *txn) {
 	x.replaceTable()
 	for name := range t.counters {
 		x.addCounter(name, t.metric.seen(name))
 	}
-	for _, s := range t.cfg.sets() {
+	for _, s := range t.allSets() {
 		x.addSet(s)
 	}
-	for name, spans := range t.sets {
-		x.addSet(namedSet(name, spans))
-	}
-	chains := t.cfg.chains()
-	for _, c := range t.contents {
-		chains = append(chains, c.chains()...)
-	}
-	x.addChains(chains)
+	x.addChains(t.allChains())
+}
+
+func (t *Table) installClients(x *txn) {
 	var all clientElements
 	for _, e := range t.clients {
 		for i, elements := range e.elements() {
@@ -165,35 +167,30 @@ func (t *Table) install(x *txn) {
 	}
 }
 
-func namedSet(name string, spans []span) set {
-	return set{name: prefixSet + name, key: nftables.TypeIPAddr, interval: true, elements: addressWidth.elements(spans)}
+// allSets are the sets that there are, with what the configuration puts into them.
+func (t *Table) allSets() []set {
+	all := append(t.cfg.sets(), t.allowed.set())
+	for _, i := range t.sets {
+		all = append(all, i.set())
+	}
+	return all
 }
 
-// configure adds a filter of the configuration, or gives it new rules.
-func (t *Table) configure(x *txn, name string, rules []Rule) {
-	key := configuredKey(name)
-	c, ok := t.contents[key]
-	if !ok {
-		c = &content{key: key, id: safe(name), counter: t.counterFor(x, name), rules: rules, configured: true}
-		t.contents[key] = c
-		x.undo = append(x.undo, func() { delete(t.contents, key) })
-		x.addChains(c.chains())
-		return
+// allChains are the chains that there are.
+func (t *Table) allChains() []chain {
+	all := t.cfg.chains(t.allowed.name())
+	for _, c := range t.contents {
+		all = append(all, t.chainsOf(c)...)
 	}
-	was := *c
-	x.undo = append(x.undo, func() { c.rules, c.configured = was.rules, was.configured })
-	c.rules, c.configured = rules, true
-	if !reflect.DeepEqual(was.rules, rules) {
-		x.refill(c.chains())
-	}
+	return all
 }
 
-// refill gives chains new rules.
-func (x *txn) refill(chains []chain) {
-	for _, c := range chains {
-		x.flushChain(c.name)
-		x.addRules(c)
+// setName is what a set of the configuration is called in the kernel.
+func (t *Table) setName(set string) string {
+	if i := t.sets[set]; i != nil {
+		return i.name()
 	}
+	return prefixSet + set // for rules that the configuration's check has let by: none
 }
 
 // counterFor is what counters of a filter are called; they are made with the first
@@ -213,109 +210,6 @@ func (t *Table) counterFor(x *txn, filter string) string {
 		x.addCounter(name, t.metric.seen(name))
 	}
 	return id
-}
-
-// Apply takes a new configuration in one step: no packet meets half of it, clients
-// stay where they are. Table and Tun must be the same. A filter that is not named any
-// more holds on for the clients that have it.
-func (t *Table) Apply(cfg Config) error {
-	cfg, err := cfg.complete()
-	if err != nil {
-		return err
-	}
-	return t.submit(func(x *txn) error {
-		if cfg.Table != t.cfg.Table || cfg.Tun != t.cfg.Tun {
-			return errors.New("filter: another table or interface needs a restart")
-		}
-		t.apply(x, cfg)
-		return nil
-	})
-}
-
-func (t *Table) apply(x *txn, cfg Config) {
-	old := t.cfg
-	t.cfg = cfg
-	x.undo = append(x.undo, func() { t.cfg = old })
-
-	// Sets come first, for rules name them, and go last.
-	kept := map[string][]span{}
-	for name, prefixes := range cfg.Sets {
-		kept[name] = addresses(prefixes)
-		switch was, ok := t.sets[name]; {
-		case !ok:
-			x.addSet(namedSet(name, kept[name]))
-		case !slices.Equal(was, kept[name]):
-			x.refillSet(namedSet(name, kept[name]))
-		}
-	}
-	for i, s := range cfg.sets() {
-		if !s.limited && !reflect.DeepEqual(s.elements, old.sets()[i].elements) {
-			x.refillSet(s)
-		}
-	}
-	if cfg.GREPerSource != old.GREPerSource {
-		x.flushSet(setGRE) // each source has its own copy of the rate
-	}
-
-	before, after := old.chains(), cfg.chains()
-	same := func(chains []chain, name string) bool {
-		return slices.ContainsFunc(chains, func(c chain) bool { return c.name == name })
-	}
-	for _, c := range before {
-		x.flushChain(c.name)
-		if !same(after, c.name) {
-			x.delChain(c.name)
-		}
-	}
-	for _, c := range after {
-		if !same(before, c.name) {
-			x.addChain(c)
-		}
-	}
-	for _, c := range after {
-		x.addRules(c)
-	}
-
-	for name, rules := range cfg.Filters {
-		t.configure(x, name, rules)
-	}
-	for name := range old.Filters {
-		if _, ok := cfg.Filters[name]; !ok {
-			t.retire(x, t.contents[configuredKey(name)])
-		}
-	}
-	// A filter that lives on for its clients needs its sets.
-	for _, c := range t.contents {
-		for _, r := range c.rules {
-			if _, ok := kept[r.Set]; r.Set != "" && !ok {
-				kept[r.Set] = t.sets[r.Set]
-			}
-		}
-	}
-	for name := range t.sets {
-		if _, ok := kept[name]; !ok {
-			x.delSet(prefixSet + name)
-		}
-	}
-	was := t.sets
-	t.sets = kept
-	x.undo = append(x.undo, func() { t.sets = was })
-}
-
-func (x *txn) refillSet(s set) {
-	x.flushSet(s.name)
-	x.addElements(s.name, s.elements)
-}
-
-// retire takes a filter out of the configuration.
-func (t *Table) retire(x *txn, c *content) {
-	c.configured = false
-	c.users++ // for release
-	x.undo = append(x.undo, func() { c.configured = true; c.users-- })
-	t.release(x, c)
-	if c.users > 0 {
-		t.log.Warn("filter is not configured any more and holds on for its clients", "filter", c.id, "clients", c.users)
-	}
 }
 
 // Set makes a client known, in the place of another one that has its address. Before

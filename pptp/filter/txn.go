@@ -2,6 +2,7 @@ package filter
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -123,9 +124,7 @@ func (x *txn) named(set string) *nftables.Set { return &nftables.Set{Table: x.ta
 const maxElements = 256
 
 func (x *txn) addElements(set string, elements []nftables.SetElement) {
-	for n := 0; len(elements) > 0; elements = elements[n:] {
-		n = min(maxElements, len(elements))
-		some := elements[:n:n]
+	for some := range slices.Chunk(elements, maxElements) {
 		x.op(func(c *nftables.Conn) error { return c.SetAddElements(x.named(set), some) })
 	}
 }

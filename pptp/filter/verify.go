@@ -28,6 +28,7 @@ func (t *Table) Verify() error {
 
 // verify is Verify for callers that hold the lock.
 func (t *Table) verify() error {
+	t.metric.looks.Add(1)
 	wrong, err := t.compare()
 	if err != nil || wrong == "" {
 		t.metric.broken.Store(err != nil)
@@ -35,9 +36,7 @@ func (t *Table) verify() error {
 	}
 	t.metric.broken.Store(true)
 	began := time.Now()
-	x := t.begin()
-	t.install(x)
-	if err := t.kernel.commit(x); err != nil {
+	if err := t.repair(wrong); err != nil {
 		t.log.Error("somebody changed the table; it cannot be repaired", "found", wrong, "err", err)
 		return fmt.Errorf("filter: repair table %s: %w", t.cfg.Table, err)
 	}
@@ -46,6 +45,26 @@ func (t *Table) verify() error {
 	t.log.Error("somebody changed the table; it is repaired", "found", wrong, "clients", len(t.clients), "took", time.Since(began))
 	return nil
 }
+
+// repair puts everything in place anew. Where there is no table, everything passes
+// that comes out of a tunnel, and many clients take their time: so first there is a
+// table that knows none of them, and lets nothing pass.
+func (t *Table) repair(wrong string) error {
+	x := t.begin()
+	if wrong == tableGone {
+		t.installRules(x)
+		if err := t.kernel.commit(x); err != nil {
+			return err
+		}
+		x = t.begin()
+		t.installClients(x)
+		return t.kernel.commit(x)
+	}
+	t.install(x)
+	return t.kernel.commit(x)
+}
+
+const tableGone = "the table is gone"
 
 // compare says what is wrong with the kernel's table, or nothing. A dump that was
 // interrupted is made again: some hosts change their rules all the time.
@@ -63,16 +82,13 @@ func (t *Table) compareOnce() (string, error) {
 	err := t.reader.ask(unix.NFT_MSG_GETTABLE, 0, nil, func(a attributes) { flags = a.get(unix.NFTA_TABLE_FLAGS).number() })
 	switch {
 	case errors.Is(err, unix.ENOENT):
-		return "the table is gone", nil
+		return tableGone, nil
 	case err != nil:
 		return "", err
 	case flags != 0:
 		return "the table is switched off", nil
 	}
-	chains := t.cfg.chains()
-	for _, c := range t.contents {
-		chains = append(chains, c.chains()...)
-	}
+	chains := t.allChains()
 	for _, check := range []func([]chain) (string, error){t.compareChains, t.compareRules, t.compareSets, t.compareClients, t.compareCounters} {
 		if wrong, err := check(chains); wrong != "" || err != nil {
 			return wrong, err
@@ -177,11 +193,7 @@ func (t *Table) elements(set string, each func(element)) error {
 
 // compareSets is for what the configuration puts into sets.
 func (t *Table) compareSets([]chain) (string, error) {
-	all := t.cfg.sets()
-	for name, spans := range t.sets {
-		all = append(all, namedSet(name, spans))
-	}
-	for _, s := range all {
+	for _, s := range t.allSets() {
 		if s.limited || slices.Contains(clientSets[:], s.name) {
 			continue
 		}

@@ -243,7 +243,7 @@ func (p packet) like(q packet) bool {
 
 func (p packet) bytes() []byte {
 	var body []byte
-	switch p.proto {
+	switch p.proto { //nolint:exhaustive // of other protocols there is nothing but payload
 	case UDP:
 		body = binary.BigEndian.AppendUint16(nil, p.sport)
 		body = binary.BigEndian.AppendUint16(body, p.dport)
@@ -267,7 +267,7 @@ func (p packet) bytes() []byte {
 		body = []byte{byte(p.sport), byte(p.dport), 0, 0, 0x12, 0x34, 0, 1}
 	}
 	body = append(body, p.payload...)
-	switch p.proto {
+	switch p.proto { //nolint:exhaustive // the others have none
 	case ICMP:
 		binary.BigEndian.PutUint16(body[2:], sum(0, body))
 	case TCP:
