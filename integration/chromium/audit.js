@@ -5,8 +5,8 @@
   const faults = new Set();
   const shown = (e) => {
     const r = e.getBoundingClientRect();
-    const s = getComputedStyle(e);
-    return r.width > 1 && r.height > 1 && s.visibility === "visible" && s.opacity !== "0";
+    // A link to skip to the content waits to the left of the window.
+    return r.width > 1 && r.height > 1 && r.right > 0 && e.checkVisibility({ visibilityProperty: true, opacityProperty: true });
   };
   const named = (e) => {
     const what = e.tagName.toLowerCase() + (e.id ? "#" + e.id : "") + (e.name ? `[name=${e.name}]` : "");
@@ -60,17 +60,28 @@
     if (e.complete && e.naturalWidth === 0) faults.add(`${named(e)} did not load`);
   }
   for (const e of document.querySelectorAll("svg")) {
-    if (shown(e) && !e.getAttribute("aria-label") && !e.getAttribute("aria-hidden") && !e.querySelector("title")) faults.add("svg has no name");
+    if (shown(e) && !e.getAttribute("aria-label") && !e.getAttribute("aria-hidden") && !e.querySelector("title") &&
+      !document.getElementById(e.getAttribute("aria-labelledby"))) faults.add("svg has no name");
   }
 
-  // 2.5.8: 24 px, but for links within text.
-  for (const e of document.querySelectorAll("a[href], button, input:not([type=hidden]), select, summary")) {
-    if (!shown(e)) continue;
+  // 2.5.8: 24 px, or so much room that a circle of that size touches no other target;
+  // links within text may be as high as the text.
+  const targets = [...document.querySelectorAll("a[href], button, input:not([type=hidden]), select, summary")].filter(shown).map((e) => {
     const r = e.getBoundingClientRect();
-    const inText = e.tagName === "A" && getComputedStyle(e).display === "inline" &&
-      e.parentElement.innerText.trim().length > e.innerText.trim().length;
     const label = e.labels && e.labels[0] ? e.labels[0].getBoundingClientRect() : r;
-    if (!inText && Math.max(r.height, label.height) < 24) faults.add(`${named(e)} is ${Math.round(r.width)} x ${Math.round(r.height)} px small`);
+    return { e, r, x: r.left + r.width / 2, y: r.top + r.height / 2, small: Math.max(r.height, label.height) < 24 || r.width < 24 };
+  });
+  for (const t of targets) {
+    const inText = t.e.tagName === "A" && getComputedStyle(t.e).display === "inline" &&
+      t.e.parentElement.innerText.trim().length > t.e.innerText.trim().length;
+    if (!t.small || inText) continue;
+    for (const o of targets) {
+      const dx = o.small ? Math.abs(o.x - t.x) : Math.max(o.r.left - t.x, t.x - o.r.right, 0);
+      const dy = o.small ? Math.abs(o.y - t.y) : Math.max(o.r.top - t.y, t.y - o.r.bottom, 0);
+      if (o !== t && Math.hypot(dx, dy) < (o.small ? 24 : 12)) {
+        faults.add(`${named(t.e)} is ${Math.round(t.r.width)} x ${Math.round(t.r.height)} px small, and ${named(o.e)} is beside it`);
+      }
+    }
   }
 
   // 1.4.3

@@ -41,6 +41,7 @@ type Options struct {
 	Desk     bool              // a desk's width in place of a phone's, until a Shot's
 	Language string            // what it asks servers for; "": en
 	NoScript bool              // as with JavaScript switched off
+	Dark     bool              // as with a dark theme
 	Trust    []string          // PEM files: servers that show one of these are trusted, whoever signed for them
 	Hosts    map[string]string // name to address, in front of the system's resolver
 	In       *netlab.Namespace // nil: where the test is
@@ -124,6 +125,11 @@ func Start(t testing.TB, o Options) *Browser {
 	}
 	go b.listen(chromedp.Console(ctx)) // ends with ctx
 	b.size(o.Desk)
+	if o.Dark {
+		call(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}},
+		})
+	}
 	if o.NoScript {
 		call(b, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
 	}

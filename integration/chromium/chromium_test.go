@@ -143,7 +143,7 @@ func TestAudit(t *testing.T) {
 		{`<title>A page</title>`, ``, "no title"},
 		{`<h1>A page</h1>`, `<h2>x</h2>`, "0 h1"},
 		{`<label for="n">`, `<label>`, "has no label"},
-		{`min-height:44px`, `height:12px;font-size:6px`, "px small"},
+		{`<button id="go">Send`, `<button style="min-height:0;height:12px;font-size:8px">x</button><button style="min-height:0;height:12px;font-size:8px">y`, "px small"},
 		{`color:#111`, `color:#999`, "contrast of 2.8"},
 		{`<p id="s">`, `<p id="n">`, "twice"},
 		{`<p id="s">`, `<p id="s" style="width:2000px">`, "px wide"},
