@@ -274,7 +274,11 @@ func (s *Shield) Show(ctx context.Context, st store.Store, user string, source n
 		return Status{}, err
 	}
 	c := q.Counters()
-	return Status{Counters: c, Login: s.Check(q.Now(), c), Code: s.CheckCode(q.Now(), c), Asked: a.result(q.Now())}, nil
+	status := Status{Counters: c, Login: s.Check(q.Now(), c), Code: s.CheckCode(q.Now(), c), Asked: a.result(q.Now())}
+	if until, full := status.Asked.full(q.Now(), c.Good); full && status.Login.Allowed {
+		status.Login = Verdict{Scope: ScopeDirectory, Until: until, Tried: status.Login.Tried}
+	}
+	return status, nil
 }
 
 // ShowSource reads the status of a source, or of a network if that is one as it is

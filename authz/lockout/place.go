@@ -305,6 +305,7 @@ type Asked struct {
 	Newest  time.Time // of them
 	Told    time.Time // when it said so; zero: it never has
 	Ours    int       // failures that we caused
+	Last    time.Time // of them
 	Now     int       // attempts under way
 }
 
@@ -331,7 +332,26 @@ func (a *asked) result(now time.Time) Asked {
 		Now: a.places.N,
 	}
 	if now.Before(a.fails.Newest.Add(c.Window)) {
-		r.Ours = a.fails.N
+		r.Ours, r.Last = a.fails.N, a.fails.Newest
 	}
 	return r
+}
+
+// full says whether, and until when, nobody is asked for as far as is known.
+func (a *Asked) full(now time.Time, trusted bool) (until time.Time, full bool) {
+	limit := a.Limit
+	if trusted {
+		limit = a.Trusted
+	}
+	if limit == 0 || max(a.Theirs, a.Ours) < limit {
+		return time.Time{}, false
+	}
+	until = now
+	if a.Theirs > 0 {
+		until = a.Newest.Add(a.Window)
+	}
+	if a.Ours > 0 {
+		until = later(until, a.Last.Add(a.Window))
+	}
+	return until, true
 }

@@ -393,6 +393,9 @@ func TestPlaceOfStranger(t *testing.T) {
 	if a := st.Asked; err != nil || a.Limit != 3 || a.Trusted != 4 || a.Ours != 3 || a.Now != 0 || a.Window != time.Hour {
 		t.Errorf("%+v, %v", a, err)
 	}
+	if st.Login.Allowed || st.Login.Scope != ScopeDirectory || !st.Login.Until.Equal(st.Asked.Last.Add(time.Hour)) {
+		t.Errorf("shown as %+v", st.Login)
+	}
 	must(t, sh.Reset(context.Background(), b, What{User: "A"}))
 	if st, _ := sh.Show(context.Background(), b, "a", other); st.Asked.Limit != 0 || st.Asked.Ours != 0 {
 		t.Errorf("after clear: %+v", st.Asked)
