@@ -2,29 +2,33 @@ package filter
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 )
 
 // variants are configurations that differ in all that Apply can change, and permit
-// alice the same.
+// and deny alice the same: server's ports 1000 to 1999, but not those of 10.20.66.0/24.
 func variants(t testing.TB) []Config {
 	one := config()
 	one.ClientToClient = true
-	one.Filters = map[string][]Rule{"sales": rules(t, "permit in udp from assigned to @servers 1000-1999", "permit out udp from 10.20.0.5 to assigned 7")}
-	one.Sets = map[string][]netip.Prefix{"servers": {prefix("10.20.0.0/24")}}
+	one.Filters = map[string][]Rule{"sales": rules(t, "deny in ip from assigned to @bad",
+		"permit in udp from assigned to @servers 1000-1999", "permit out udp from 10.20.0.5 to assigned 7")}
+	one.Sets = map[string][]netip.Prefix{"servers": {prefix("10.20.0.0/16")}, "bad": {prefix("10.20.66.0/24")}}
+	one.Allowed = []netip.Prefix{prefix("203.0.113.0/24")}
 	two := full(t)
-	two.GREPerSource, two.Masquerade = 77, false
-	two.Filters["sales"] = rules(t, "deny in udp from assigned to @servers 5000", "permit in tcp from assigned to @servers",
+	two.GREPerSource, two.Masquerade = 1_000_000, false
+	two.Filters["sales"] = rules(t, "deny in udp from assigned to @servers 5000", "deny in ip from assigned to @bad", "permit in tcp from assigned to @servers",
 		"permit in udp from assigned to 10.20.0.0/16 1000-1499,1500-1999", "permit out udp from @servers to assigned 7")
 	two.Sets["servers"] = []netip.Prefix{prefix("10.20.0.5/32"), prefix("10.20.9.0/24")}
+	two.Sets["bad"] = []netip.Prefix{prefix("10.20.64.0/23"), prefix("10.20.66.0/25"), prefix("10.20.66.128/25")}
 	three := two
-	three.Filters = map[string][]Rule{"sales": rules(t, "permit in udp from assigned to 10.20.0.5 1000-1999", "permit out udp from any to assigned 7")}
+	three.Filters = map[string][]Rule{"sales": rules(t, "deny in ip from assigned to 10.20.66.0/24", "deny in ip from assigned to 10.20.99.0/24",
+		"permit in udp from assigned to any 1000-1999,2500-2600", "permit out udp from any to assigned 7")}
 	three.Sets, three.CaptivePort, three.Portal, three.Allowed = nil, 0, nil, nil
 	return []Config{one, two, three}
 }
@@ -65,16 +69,7 @@ func TestApplyUnderTraffic(t *testing.T) {
 			from.send(t, never[i%len(never)].bytes())
 		}
 		for len(waiting) > 0 {
-			var q packet
-			select {
-			case b := <-to.in:
-				q, _ = parsePacket(b)
-			case <-time.After(2 * time.Second):
-				t.Fatalf("missing %v; %v; applied %d", waiting, values(t, table), applied)
-			}
-			if q.proto != UDP {
-				continue
-			}
+			q := to.receive(t, fmt.Sprintf("a round, which lacks %v", waiting), func(q packet) bool { return q.proto == UDP })
 			if !waiting[q.sport] {
 				t.Fatalf("%v got through, or twice", q)
 			}
@@ -87,7 +82,8 @@ func TestApplyUnderTraffic(t *testing.T) {
 		back = append(back, udp(server, 20000+i, alice, 7))
 	}
 	for range rounds {
-		burst(w.tun, w.lan, there, []packet{udp(alice, 1, server, 5000), udp(addr("10.9.0.99"), 2, server, 1001), udp(bob, 3, server, 1001)})
+		burst(w.tun, w.lan, there, []packet{udp(alice, 1, server, 5000), udp(addr("10.9.0.99"), 2, server, 1001), udp(bob, 3, server, 1001), udp(alice, 4, addr("10.20.66.200"), 1001)})
+		w.wan.send(t, grePacket(website, wanSelf).bytes())
 		burst(w.lan, w.tun, back, []packet{udp(server, 4, alice, 8), udp(printer, 53, bob, 9)})
 	}
 	close(stop)
@@ -95,6 +91,9 @@ func TestApplyUnderTraffic(t *testing.T) {
 	t.Logf("%d packets each way during %d changes", rounds*round, applied)
 	if applied < 3 {
 		t.Errorf("only %d changes", applied)
+	}
+	if v := value(t, table, countSource) + value(t, table, countGRE); v != 0 {
+		t.Errorf("%d GRE packets refused", v)
 	}
 	if v := value(t, table, "accepted.sales"); v != 2*rounds*round {
 		t.Errorf("%d packets accepted, want %d", v, 2*rounds*round)

@@ -24,6 +24,7 @@ const (
 	maxTable      = 64
 	maxInterface  = 15 // fixed by Linux, IFNAMSIZ
 	maxRate       = 10_000_000
+	maxDNS        = 8
 )
 
 // Config is what a node enforces. All addresses are IPv4, for PPTP's are; prefixes of
@@ -193,6 +194,9 @@ var ErrUnknownFilter = errors.New("filter: no such filter")
 func (c *Client) check() error {
 	if !host(c.Addr) {
 		return fmt.Errorf("filter: client address %v: IPv4 address of a host wanted", c.Addr)
+	}
+	if len(c.DNS) > maxDNS {
+		return fmt.Errorf("filter: %d DNS servers of %v, at most %d wanted", len(c.DNS), c.Addr, maxDNS)
 	}
 	for _, d := range c.DNS {
 		if !host(d) {

@@ -84,6 +84,7 @@ func TestClientCheck(t *testing.T) {
 		{Client{Addr: addr("2001:db8::1")}, "client address"},
 		{Client{Addr: addr("0.0.0.0")}, "client address"},
 		{Client{Addr: addr("10.9.0.10"), DNS: []netip.Addr{{}}}, "DNS server"},
+		{Client{Addr: addr("10.9.0.10"), DNS: make([]netip.Addr, 9)}, "9 DNS servers"},
 		{Client{Addr: addr("10.9.0.10"), Filter: Quarantine}, "is for Quarantine"},
 		{Client{Addr: addr("10.9.0.10"), Filter: Quarantine, Rules: good}, "is taken"},
 		{Client{Addr: addr("10.9.0.10"), Filter: None, Rules: good}, "is taken"},

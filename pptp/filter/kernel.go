@@ -25,9 +25,10 @@ const (
 // opened. commit is not safe for concurrent use.
 type kernel struct {
 	namespace *os.File
-	conn      *nftables.Conn // nil: to be opened
-	socket    *netlink.Conn
-	port      atomic.Uint32 // of the socket: what we did is reported to watchers as from it
+	connect   func() (*nftables.Conn, error) // reach, but in tests of what the kernel may say
+	conn      *nftables.Conn                 // nil: to be opened
+	deadline  func(time.Time) error          // the socket's
+	port      atomic.Uint32                  // the socket's: what we did is reported to watchers as from it
 }
 
 func openKernel() (*kernel, error) {
@@ -39,7 +40,8 @@ func openKernel() (*kernel, error) {
 		return nil, fmt.Errorf("filter: network namespace: %w", err)
 	}
 	k := &kernel{namespace: ns}
-	if err := k.open(); err != nil {
+	k.connect = k.reach
+	if k.conn, err = k.connect(); err != nil {
 		return nil, errors.Join(err, ns.Close())
 	}
 	return k, nil
@@ -62,23 +64,23 @@ func (k *kernel) fd() (int, error) {
 	return int(k.namespace.Fd()), nil
 }
 
-func (k *kernel) open() error {
+func (k *kernel) reach() (*nftables.Conn, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	fd, err := k.fd()
 	if err != nil {
-		return fmt.Errorf("filter: network namespace: %w", err)
+		return nil, fmt.Errorf("filter: network namespace: %w", err)
 	}
-	k.conn, err = nftables.New(nftables.AsLasting(), nftables.WithNetNSFd(fd), nftables.WithSockOptions(k.prepare))
+	conn, err := nftables.New(nftables.AsLasting(), nftables.WithNetNSFd(fd), nftables.WithSockOptions(k.prepare))
 	if err != nil {
-		return fmt.Errorf("filter: netlink, which needs nf_tables in the kernel: %w", err)
+		return nil, fmt.Errorf("filter: netlink, which needs nf_tables in the kernel: %w", err)
 	}
-	return nil
+	return conn, nil
 }
 
 // prepare is called with the socket once it is open.
 func (k *kernel) prepare(c *netlink.Conn) error {
-	k.socket = c
+	k.deadline = c.SetDeadline
 	if err := errors.Join(c.SetWriteBuffer(sendBuffer), c.SetReadBuffer(recvBuffer)); err != nil {
 		return err
 	}
@@ -125,7 +127,8 @@ func (k *kernel) commit(x *txn) error {
 		return nil
 	}
 	if k.conn == nil {
-		if err := k.open(); err != nil {
+		var err error
+		if k.conn, err = k.connect(); err != nil {
 			return err
 		}
 	}
@@ -137,7 +140,7 @@ func (k *kernel) commit(x *txn) error {
 }
 
 func (k *kernel) send(x *txn) error {
-	if err := k.socket.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := k.deadline(time.Now().Add(patience)); err != nil {
 		return err
 	}
 	for _, op := range x.ops {

@@ -403,11 +403,16 @@ func login(t testing.TB, table *Table, c Client) Lease {
 // nft runs the tool, which only tests do.
 func nft(t testing.TB, args ...string) string {
 	t.Helper()
-	cmd := exec.Command("nft", args...)
+	return run(t, "nft", args...)
+}
+
+func run(t testing.TB, name string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command(name, args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		t.Fatalf("nft %s: %v\n%s", strings.Join(args, " "), err, out)
+		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
 	}
 	return string(out)
 }
