@@ -24,6 +24,7 @@ users_file: users
 policy_file: policy.yaml
 lockout: {user: {failures: 100}, source: {failures: 100}, pair: {failures: 100}, code: {failures: 100}}
 audit: {file: audit.json}
+portal: {url: "https://vpn.example.org"}
 `
 
 const challengePolicy = `version: 1
@@ -42,6 +43,10 @@ rules:
     when: {tunnel: PPTP, group: staff}
     then:
       permit: {factor: none, pool: people, filter: narrow, bandwidth: {up: 2M, down: 10M}}
+  - id: held
+    when: {tunnel: PPTP, group: late}
+    then:
+      permit: {carriers: [challenge, quarantine], quarantine: 2m, pool: people, dns: 10.2.0.53, filter: narrow, bandwidth: {down: 10M}}
 tests:
   - {name: consoles ask, user: alice, groups: [staff], expect: {rule: consoles, carriers: [password, challenge]}}
 `
@@ -59,6 +64,7 @@ func newSwitches(t *testing.T) *domain {
 	for _, user := range []string{"alice", "bob"} {
 		d.tool(t, "correct horse", "user", "add", user, "--group", "staff")
 	}
+	d.tool(t, "correct horse", "user", "add", "carol", "--group", "late")
 	d.enroll(t)
 	d.service = d.run(t, "postern-radiusd", "radiusd.yaml")
 	return d
@@ -136,37 +142,53 @@ func TestChallenge(t *testing.T) {
 // told more than the filter's name.
 func TestFilterAttributes(t *testing.T) {
 	d := newSwitches(t)
-	login := func(from string) answer {
+	login := func(user, from string) answer {
 		t.Helper()
-		x := newChap("alice", "correct horse")
-		a := d.ask(t, d.radius, "auth", domainSecret, append([]string{signed, "Packet-Src-IP-Address = " + from, `User-Name = "alice"`, `NAS-Identifier = "gw1"`,
-			`Calling-Station-Id = "192.0.2.9"`, `Acct-Session-Id = "` + from + `"`, "Tunnel-Type:1 = PPTP"}, x.attrs...)...)
-		if a.code != "Access-Accept" {
-			t.Fatalf("from %s: %s", from, a.text)
+		x := newChap(user, "correct horse")
+		return d.ask(t, d.radius, "auth", domainSecret, append([]string{signed, "Packet-Src-IP-Address = " + from, quoted("User-Name", user), `NAS-Identifier = "gw1"`,
+			`Calling-Station-Id = "192.0.2.9"`, quoted("Acct-Session-Id", user+from), "Tunnel-Type:1 = PPTP"}, x.attrs...)...)
+	}
+	const node, other = "127.0.0.2", "127.0.0.3"
+	for _, tt := range []struct {
+		about, user, from, code string
+		want                    []string // of what is to be enforced, in order
+	}{
+		{"a node", "alice", node, "Access-Accept", []string{
+			`Filter-Id = "narrow"`,
+			`NAS-Filter-Rule = "deny in ip from assigned to 10.2.0.9"`, // radclient separates what stands in one attribute
+			`NAS-Filter-Rule = "permit in tcp from assigned to 10.2.0.0/23 443,8000-8080"`,
+			`NAS-Filter-Rule = "permit in udp from assigned to 10.2.0.0/23 53"`,
+			`NAS-Filter-Rule = "permit out tcp from 10.2.0.5 to assigned 3389"`,
+			"WISPr-Bandwidth-Max-Up = 2000000",
+			"WISPr-Bandwidth-Max-Down = 10000000",
+		}},
+		{"another NAS", "alice", other, "Access-Accept", []string{`Filter-Id = "narrow"`}},
+		{"a node, without the factor", "carol", node, "Access-Accept", []string{
+			`Filter-Id = "quarantine"`,
+			"MS-Quarantine-Session-Timeout = 120",
+			`WISPr-Redirection-URL = "https://vpn.example.org/s/…"`,
+			"WISPr-Bandwidth-Max-Down = 10000000",
+		}},
+		{"another NAS, without the factor", "carol", other, "Access-Reject", nil},
+	} {
+		a := login(tt.user, tt.from)
+		var got []string
+		for _, line := range a.attrs {
+			name, value, _ := strings.Cut(line, " = ")
+			switch {
+			case name == "WISPr-Redirection-URL": // the reference is another one each time
+				at := strings.LastIndex(value, "/") + 1
+				if len(value)-at < 40 {
+					t.Errorf("%s: %s", tt.about, line)
+				}
+				got = append(got, name+" = "+value[:at]+`…"`)
+			case name == "Filter-Id" || name == "NAS-Filter-Rule" || strings.HasPrefix(name, "MS-Quarantine-") || strings.HasPrefix(name, "WISPr-"):
+				got = append(got, line)
+			}
 		}
-		return a
-	}
-	a := login("127.0.0.2")
-	var got []string
-	for _, line := range a.attrs { // radclient separates what stands in one attribute
-		if name, _, _ := strings.Cut(line, " = "); name == "Filter-Id" || name == "NAS-Filter-Rule" || strings.HasPrefix(name, "WISPr-") {
-			got = append(got, line)
+		if a.code != tt.code || !slices.Equal(got, tt.want) {
+			t.Errorf("%s: %s with %q, want %s with %q\n%s", tt.about, a.code, got, tt.code, tt.want, a.text)
 		}
-	}
-	if want := []string{
-		`Filter-Id = "narrow"`,
-		`NAS-Filter-Rule = "deny in ip from assigned to 10.2.0.9"`,
-		`NAS-Filter-Rule = "permit in tcp from assigned to 10.2.0.0/23 443,8000-8080"`,
-		`NAS-Filter-Rule = "permit in udp from assigned to 10.2.0.0/23 53"`,
-		`NAS-Filter-Rule = "permit out tcp from 10.2.0.5 to assigned 3389"`,
-		"WISPr-Bandwidth-Max-Up = 2000000",
-		"WISPr-Bandwidth-Max-Down = 10000000",
-	}; !slices.Equal(got, want) {
-		t.Errorf("%q, want %q", got, want)
-	}
-	a = login("127.0.0.3")
-	if a.get("Filter-Id") != `"narrow"` || a.get("NAS-Filter-Rule") != "" || a.get("WISPr-Bandwidth-Max-Up") != "" {
-		t.Errorf("a NAS that is no node: %s", a.text)
 	}
 }
 
