@@ -120,3 +120,25 @@ func TestHoldKeepsNoWorker(t *testing.T) {
 		}
 	})
 }
+
+// A server that stops sends what it holds back, and not before its time.
+func TestStopSendsWhatIsHeld(t *testing.T) {
+	s := newService(t, Config{Auth: "127.0.0.1:0"})
+	const hold = 150 * time.Millisecond
+	s.decider.decide = refuseLate(hold)
+	must(t, s.Start())
+	auth, _, _ := s.Addrs()
+	conn := dialUDP(t, auth.String())
+	began := time.Now()
+	send(t, conn, access(t, pap("alice", "guess")))
+	eventually(t, "held", func() bool { return s.held.Load() == 1 })
+	s.Stop()
+	must(t, conn.SetReadDeadline(time.Now().Add(5*time.Second)))
+	buf := make([]byte, radius.MaxPacket)
+	n, err := conn.Read(buf)
+	must(t, err)
+	if took := time.Since(began); n == 0 || buf[0] != byte(radius.CodeAccessReject) || took < hold {
+		t.Errorf("%d octets after %v", n, took)
+	}
+	must(t, s.Wait())
+}
