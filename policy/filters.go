@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -54,6 +55,8 @@ func (r *reader) readFilters(n ast.Node) {
 		r.filters[e.key] = r.readFilterRules(e)
 	}
 }
+
+func (r *reader) filterNames() []string { return slices.Sorted(maps.Keys(r.filters)) }
 
 // textOctets is what rules take in NAS-Filter-Rule, with a NUL between each two.
 func textOctets(texts []string) int {

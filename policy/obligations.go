@@ -158,6 +158,9 @@ func readFilter(r *reader, n ast.Node, o *Obligations) {
 		r.fail(position(n), expectFilterName, "%q cannot name a filter", s)
 	default:
 		o.Filter, o.Rules = s, r.filters[s]
+		if near := didYouMean(s, r.filterNames()); near != "" && !slices.Contains(r.filterNames(), s) {
+			r.fail(position(n), "a filter of this file, or one that the NAS has and that is not like any", "this file has no filter %q%s", s, near)
+		}
 	}
 }
 
