@@ -115,3 +115,11 @@ type Place struct {
 	Used   time.Time
 	Until  time.Time
 }
+
+// Where is the place in a page: one address needs no prefix length.
+func (p Place) Where() string {
+	if p.Prefix.IsSingleIP() {
+		return p.Prefix.Addr().String()
+	}
+	return p.Prefix.String()
+}

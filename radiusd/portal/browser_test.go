@@ -88,7 +88,7 @@ func (b *browser) clone() *browser {
 }
 
 // do sends one request and looks at what every answer must have.
-func (b *browser) do(r *http.Request) *http.Response {
+func (b *browser) do(r *http.Request) {
 	b.s.t.Helper()
 	r.Host, r.RemoteAddr = "portal.example.org", b.from+":50000"
 	if b.lang != "" {
@@ -100,6 +100,7 @@ func (b *browser) do(r *http.Request) *http.Response {
 	w := httptest.NewRecorder()
 	b.s.srv.ServeHTTP(w, r)
 	res := w.Result()
+	defer res.Body.Close()
 	checkHeaders(b.s.t, r, res)
 	for _, c := range res.Cookies() {
 		if !c.Secure || !c.HttpOnly || c.Path != "/" || c.Domain != "" || !strings.HasPrefix(c.Name, "__Host-") {
@@ -119,22 +120,21 @@ func (b *browser) do(r *http.Request) *http.Response {
 	if strings.HasPrefix(res.Header.Get("Content-Type"), "text/html") {
 		b.doc = checkPage(b.s.t, r.Method+" "+r.URL.Path, b.body)
 	}
-	return res
 }
 
 // get opens an address and follows where it leads.
 func (b *browser) get(path string) *browser {
 	b.s.t.Helper()
-	res := b.do(httptest.NewRequest(http.MethodGet, path, nil))
+	b.do(newGet(path))
 	for range 5 {
-		if res.StatusCode != http.StatusSeeOther {
+		if b.code != http.StatusSeeOther {
 			break
 		}
-		to := res.Header.Get("Location")
+		to := b.head.Get("Location")
 		if !strings.HasPrefix(to, "/") || strings.HasPrefix(to, "//") {
 			b.s.t.Fatalf("redirect to %q", to)
 		}
-		res = b.do(httptest.NewRequest(http.MethodGet, to, nil))
+		b.do(newGet(to))
 	}
 	return b
 }
@@ -182,9 +182,9 @@ func (b *browser) request(action string, v url.Values) *http.Request {
 // submit sends a form of the page that is shown, and follows where it leads.
 func (b *browser) submit(action string, set ...string) *browser {
 	b.s.t.Helper()
-	res := b.do(b.request(action, b.form(action, set...)))
-	if res.StatusCode == http.StatusSeeOther {
-		return b.get(res.Header.Get("Location"))
+	b.do(b.request(action, b.form(action, set...)))
+	if b.code == http.StatusSeeOther {
+		return b.get(b.head.Get("Location"))
 	}
 	return b
 }

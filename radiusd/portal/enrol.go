@@ -334,6 +334,6 @@ func (v *visitor) finishPage() {
 		return
 	}
 	v.show(http.StatusOK, "finish", &page{Title: v.lang.text("finish.title"), Data: finishData{
-		User: v.session.User, Example: v.lang.text("finish.dial_example", "user", v.session.User, "separator", string(rune(v.set.Separator))),
+		User: v.session.User, Example: v.session.User + string(rune(v.set.Separator)) + "123456",
 	}})
 }

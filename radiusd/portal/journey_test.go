@@ -16,9 +16,9 @@ func TestStepUpByCode(t *testing.T) {
 	s.fake.add("alice")
 	v := s.fake.hold("alice", "ref-1", "198.51.100.7")
 	b := s.browser()
-	res := b.do(newGet("/s/ref-1"))
-	if res.StatusCode != http.StatusSeeOther || res.Header.Get("Location") != "/step-up" {
-		t.Fatalf("%d to %q", res.StatusCode, res.Header.Get("Location"))
+	b.do(newGet("/s/ref-1"))
+	if b.code != http.StatusSeeOther || b.head.Get("Location") != "/step-up" {
+		t.Fatalf("%d to %q", b.code, b.head.Get("Location"))
 	}
 	b.get("/step-up").at("/step-up", 200, "Confirm your connection", "alice", "198.51.100.7", "5 minutes are left").without("ref-1")
 	field := input(b, "code")
@@ -178,10 +178,10 @@ func TestEnrolByTicket(t *testing.T) {
 	session := b.cookies[cookieSession]
 	b.get("/enrol/device").without(fakeSecret, "JBSW").at("/enrol", 200)
 
-	res := b.do(newGet("/recovery/codes.txt"))
-	if res.Header.Get("Content-Type") != "text/plain; charset=utf-8" || res.Header.Get("Content-Disposition") != `attachment; filename="recovery-codes.txt"` ||
+	b.do(newGet("/recovery/codes.txt"))
+	if b.head.Get("Content-Type") != "text/plain; charset=utf-8" || b.head.Get("Content-Disposition") != `attachment; filename="recovery-codes.txt"` ||
 		strings.Count(b.body, "-wxyz\r\n") != 10 || !strings.Contains(b.body, "Recovery codes of bob, Example VPN") {
-		t.Errorf("the file: %v\n%s", res.Header, b.body)
+		t.Errorf("the file: %v\n%s", b.head, b.body)
 	}
 	b.get("/").at("/recovery", 200).submit("/recovery").at("/enrol/done", 200, "All set", "bob+123456")
 	for _, path := range []string{"/recovery", "/recovery/codes.txt"} {

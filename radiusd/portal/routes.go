@@ -18,7 +18,6 @@ type route struct {
 	access access
 	get    func(*visitor)
 	post   func(*visitor)
-	proof  bool // its form is a try to prove something: counted
 	body   int64
 }
 

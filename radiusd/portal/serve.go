@@ -222,7 +222,7 @@ func (v *visitor) refuse(r refusal) {
 		h.Set("Retry-After", "1")
 		v.problem(http.StatusServiceUnavailable, "error.away_title", "error.away")
 	case refusedHost:
-		v.problem(http.StatusMisdirectedRequest, "error.host_title", "error.host")
+		v.send(http.StatusMisdirectedRequest, "text/plain; charset=utf-8", []byte(v.lang.text("error.host", "url", v.set.URL)+"\n"))
 	case refusedMethod:
 		allow := "GET, HEAD"
 		if v.route.post != nil {

@@ -164,7 +164,7 @@ func TestKeySignIn(t *testing.T) {
 	far := s.browser().get("/").submit("/sign-in", "name", "alice", "password", "correct horse")
 	own := far.form("/sign-in/key")
 	v.Set("form", own.Get("form"))
-	far.do(far.request("/sign-in/key", v)).Body.Close()
+	far.do(far.request("/sign-in/key", v))
 	far.at("/sign-in/key", 422, "The key was not accepted")
 	// Another name than the password's.
 	far = s.browser().get("/").submit("/sign-in", "name", "alice", "password", "correct horse")
@@ -249,7 +249,7 @@ func TestKeyStoreAway(t *testing.T) {
 	b := s.browser().get("/s/ref-1")
 	v := b.form("/step-up/key", "response", b.keyAnswer("/step-up/key", d))
 	s.store.Close()
-	b.do(b.request("/step-up/key", v)).Body.Close()
+	b.do(b.request("/step-up/key", v))
 	b.at("/step-up/key", http.StatusServiceUnavailable, "Not available now")
 	if len(s.fake.stepUps) != 0 {
 		t.Errorf("%+v", s.fake.stepUps)
