@@ -123,7 +123,7 @@ func (t *Table) Collect(ch chan<- prometheus.Metric) {
 
 	now := map[string]tally{}
 	if err := t.reader.counters(func(name string, v tally) { now[name] = v }); err != nil {
-		t.log.Debug("counters cannot be read", "err", err) // the last values stand
+		t.log.Debug("counters cannot be read", "error", err) // the last values stand
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()

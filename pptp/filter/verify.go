@@ -37,7 +37,7 @@ func (t *Table) verify() error {
 	t.metric.broken.Store(true)
 	began := time.Now()
 	if err := t.repair(wrong); err != nil {
-		t.log.Error("somebody changed the table; it cannot be repaired", "found", wrong, "err", err)
+		t.log.Error("somebody changed the table; it cannot be repaired", "found", wrong, "error", err)
 		return fmt.Errorf("filter: repair table %s: %w", t.cfg.Table, err)
 	}
 	t.metric.broken.Store(false)

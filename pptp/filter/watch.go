@@ -28,7 +28,7 @@ func (t *Table) watch() {
 		case errors.Is(err, os.ErrClosed):
 			return
 		case err != nil:
-			t.log.Warn("changes by others are found by looking only", "every", lookEvery, "err", err)
+			t.log.Warn("changes by others are found by looking only", "every", lookEvery, "error", err)
 			return
 		}
 		for _, e := range events {
@@ -65,7 +65,7 @@ func (t *Table) patrol() {
 		next := lookEvery
 		if err := t.Verify(); err != nil && !errors.Is(err, ErrClosed) {
 			next = lookBroken
-			t.log.Warn("the table cannot be verified", "again_in", next, "err", err)
+			t.log.Warn("the table cannot be verified", "again_in", next, "error", err)
 		}
 		timer.Reset(next)
 	}
