@@ -142,9 +142,16 @@ func New(cfg *config.Gateway, deps Deps) (*Node, error) {
 	return n, err
 }
 
+// nobody is a network without a host that could call.
+var nobody = []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 32)}
+
 func admissionConfig(p *config.PPTP) control.AdmissionConfig {
+	allow := p.AllowedSources
+	if p.Draining {
+		allow = nobody
+	}
 	return control.AdmissionConfig{
-		Allow: p.AllowedSources, Rate: float64(p.Limits.PerSourceRate) / 60, Burst: p.Limits.PerSource,
+		Allow: allow, Rate: float64(p.Limits.PerSourceRate) / 60, Burst: p.Limits.PerSource,
 		MaxHalfOpen: p.Limits.HalfOpen, MaxHalfOpenPerSource: p.Limits.PerSource,
 	}
 }

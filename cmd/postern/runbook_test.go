@@ -17,6 +17,7 @@ import (
 	"postern/internal/config"
 	"postern/internal/obs"
 	"postern/pptp"
+	"postern/pptp/filter"
 	"postern/pptp/tun/tuntest"
 )
 
@@ -84,6 +85,10 @@ func registered(t *testing.T) map[string]bool {
 		t.Fatal(err)
 	}
 	t.Cleanup(gw.Stop)
+	// The packet filter is the kernel's, and a test has none.
+	if err := (described{prometheus.NewRegistry(), names}).Register(new(filter.Table)); err != nil {
+		t.Fatal(err)
+	}
 	return names
 }
 

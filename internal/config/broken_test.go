@@ -53,7 +53,7 @@ var brokenGateways = []struct {
 		`5:1: unknown key "database"; one of: coa, filter, log, metrics, node, pptp, radius, spool, tls`,
 	}},
 	{"unknown key inside", "node: gw\npptp:\n  inside: 10.0.0.1\n  lisen: 0.0.0.0:1723\n" + goodRadius, []string{
-		`4:3: unknown key "lisen", did you mean "listen"?; one of: allowed_sources, auth, inside, limits, listen, mppe, mtu, routes, shards, timers, tun`,
+		`4:3: unknown key "lisen", did you mean "listen"?; one of: allowed_sources, auth, draining, inside, limits, listen, mppe, mtu, routes, shards, timers, tun`,
 	}},
 	{"same key twice", goodGateway + "log: {level: info}\nlog: {level: warn}\n", []string{
 		`6:1: "log" a second time; the first is on line 5; `,
@@ -307,7 +307,7 @@ func TestErrorText(t *testing.T) {
 	want := `etc/gateway.yaml:3:3: unknown key "lisen", did you mean "listen"?
    3 |   lisen: 0.0.0.0:1723 # ä
      |   ^
-       expected one of: allowed_sources, auth, inside, limits, listen, mppe, mtu, routes, shards, timers, tun
+       expected one of: allowed_sources, auth, draining, inside, limits, listen, mppe, mtu, routes, shards, timers, tun
 etc/gateway.yaml:7:7: unknown key "secret"
    7 | log: {secret: (not shown)
      |       ^

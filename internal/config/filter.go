@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 
 	"github.com/goccy/go-yaml/token"
 )
@@ -24,9 +25,12 @@ type Filter struct {
 	Portal []netip.AddrPort `yaml:"portal"`
 	// CaptivePort is where the node answers their plain HTTP, on its inside address.
 	CaptivePort int `yaml:"captive_port" default:"8199" min:"1" max:"65535"`
+	// ToNode are services of the node's own host that clients may use. Besides these and
+	// the portal they may ping it, and ask it names if it is their DNS server.
+	ToNode []netip.AddrPort `yaml:"to_node"`
 	// GRERate is how many GRE packets a second one source may send; 0: any number. The
 	// default is a gigabit's.
-	GRERate int `yaml:"gre_rate" default:"100000" min:"0" max:"100000000"`
+	GRERate int `yaml:"gre_rate" default:"100000" min:"0" max:"10000000"`
 	// Filters are those that a service names without sending their rules.
 	Filters map[Name][]FilterRule `yaml:"filters"`
 	// Sets are networks that rules name with @.
@@ -37,10 +41,15 @@ type Filter struct {
 var reservedFilters = []Name{"quarantine", "none"}
 
 func (f *Filter) check(at place) {
-	for i, p := range f.Portal {
-		if key := fmt.Sprintf("portal[%d]", i); p.IsValid() && !p.Addr().Is4() {
-			at.bad(key, "an IPv4 address and port", "there is no IPv6 inside the tunnels")
+	for key, list := range map[string][]netip.AddrPort{"portal": f.Portal, "to_node": f.ToNode} {
+		for i, p := range list {
+			if key := fmt.Sprintf("%s[%d]", key, i); p.IsValid() && !p.Addr().Is4() {
+				at.bad(key, "an IPv4 address and port", "there is no IPv6 inside the tunnels")
+			}
 		}
+	}
+	if f.Table != "" && strings.ContainsAny(string(f.Table[:1]), "0123456789.-") {
+		at.bad("table", "a name that begins with a letter", "%q is no table's name", string(f.Table))
 	}
 	for _, name := range reservedFilters {
 		if _, ok := f.Filters[name]; ok {
@@ -53,6 +62,9 @@ func (f *Filter) check(at place) {
 		}
 	}
 	for name, networks := range f.Sets {
+		if strings.Contains(string(name), ".") {
+			at.bad("sets."+string(name), "a name without dots", "%q is no set's name", string(name))
+		}
 		for i, n := range networks {
 			if key := fmt.Sprintf("sets.%s[%d]", name, i); n.IsValid() && !n.Addr().Is4() {
 				at.bad(key, "an IPv4 network", "there is no IPv6 inside the tunnels")

@@ -14,7 +14,7 @@ func TestFilter(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := g.Filter
-	if !f.Enabled || g.FilterTable() != "postern_postern0" || f.NAT != (NAT{}) || f.ClientToClient || f.Portal != nil || f.CaptivePort != 8199 ||
+	if !f.Enabled || f.Table != "" || f.NAT != (NAT{}) || f.ClientToClient || f.Portal != nil || f.CaptivePort != 8199 ||
 		f.GRERate != 100000 || f.Filters != nil || f.Sets != nil {
 		t.Errorf("defaults: %+v", f)
 	}
@@ -25,6 +25,7 @@ func TestFilter(t *testing.T) {
   portal: [10.0.0.20:443, 10.0.0.21:443]
   captive_port: 8080
   gre_rate: 0
+  to_node: [10.0.0.1:22]
   filters:
     staff:
       - permit in tcp from assigned to @servers 443
@@ -37,14 +38,14 @@ func TestFilter(t *testing.T) {
 		t.Fatal(err)
 	}
 	f = g.Filter
-	if g.FilterTable() != "fence" || f.NAT != (NAT{Masquerade: true}) || !f.ClientToClient || len(f.Portal) != 2 || f.CaptivePort != 8080 || f.GRERate != 0 ||
+	if f.Table != "fence" || f.NAT != (NAT{Masquerade: true}) || !f.ClientToClient || len(f.Portal) != 2 || f.CaptivePort != 8080 || f.GRERate != 0 || len(f.ToNode) != 1 ||
 		len(f.Filters) != 2 || len(f.Filters["7"]) != 1 ||
 		!slices.Equal(f.Sets["servers"], []netip.Prefix{netip.MustParsePrefix("10.20.0.0/16"), netip.MustParsePrefix("10.21.0.5/32")}) {
 		t.Errorf("%+v", f)
 	}
 	rule := f.Filters["staff"][1]
 	wrong := rule.Wrong(errors.New("no such thing"))
-	if rule.Text != "deny in ip from assigned to any" || wrong.File != "dir/gw.yaml" || wrong.Line != 15 || wrong.Column != 9 || wrong.Message != "no such thing" {
+	if rule.Text != "deny in ip from assigned to any" || wrong.File != "dir/gw.yaml" || wrong.Line != 16 || wrong.Column != 9 || wrong.Message != "no such thing" {
 		t.Errorf("%q: %+v", rule.Text, wrong)
 	}
 	if made := (FilterRule{Text: "x"}).Wrong(errors.New("no")); made.Message != "no" {
@@ -96,7 +97,13 @@ func TestBrokenFilter(t *testing.T) {
 		`18:5: this cannot be a name; ` + name,
 		`20:15: "10.0.0.1/8": an address inside a network; the network is 10.0.0.0/8; a network such as 192.0.2.0/24, or an address`,
 		`20:27: there is no IPv6 inside the tunnels; an IPv4 network`,
-		`21:3: unknown key "rate"; one of: captive_port, client_to_client, enabled, filters, gre_rate, nat, portal, sets, table`,
+		`21:3: unknown key "rate"; one of: captive_port, client_to_client, enabled, filters, gre_rate, nat, portal, sets, table, to_node`,
+	})
+	_, err = ParseGateway("f.yaml", []byte(goodGateway+"filter: {table: 7up, to_node: ['[::1]:22'], sets: {a.b: [10.0.0.1]}}\n"))
+	compare(t, err, []string{
+		`5:10: "7up" is no table's name; a name that begins with a letter`,
+		`5:32: there is no IPv6 inside the tunnels; an IPv4 address and port`,
+		`5:52: "a.b" is no set's name; a name without dots`,
 	})
 	_, err = ParseGateway("f.yaml", []byte(goodGateway+"filter: {filters: [a]}\n"))
 	compare(t, err, []string{`5:19: a list is not possible here; a mapping (keys and values)`})

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"cmp"
 	"fmt"
 	"net/netip"
 	"os"
@@ -38,7 +37,10 @@ type PPTP struct {
 	MTU int `yaml:"mtu" default:"1400" min:"576" max:"1500"`
 	// Auth lists what clients are asked for, best first.
 	Auth []Auth `yaml:"auth" default:"mschapv2"`
-	// AllowedSources are the networks clients may come from.
+	// Draining takes no new control connections; sessions that are up go on.
+	Draining bool `yaml:"draining" default:"false"`
+	// AllowedSources are the networks clients may come from. With a packet filter, who
+	// is taken out of them is cut off at once.
 	AllowedSources []netip.Prefix `yaml:"allowed_sources" default:"0.0.0.0/0"`
 	// Routes are sent into the TUN device besides the leased addresses.
 	Routes []netip.Prefix `yaml:"routes"`
@@ -222,11 +224,6 @@ func (g *Gateway) check(at place) {
 			at.bad(acct, (*Remote)(nil).expected(), "accounting by UDP needs an address of its own")
 		}
 	}
-}
-
-// FilterTable is the name of the packet filter's table.
-func (g *Gateway) FilterTable() string {
-	return cmp.Or(string(g.Filter.Table), "postern_"+g.PPTP.Tun)
 }
 
 func (p *PPTP) check(at place) {

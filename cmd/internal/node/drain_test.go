@@ -1,7 +1,6 @@
 package node_test
 
 import (
-	"net/netip"
 	"testing"
 	"time"
 
@@ -22,7 +21,7 @@ func TestDrain(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg := load(t, s)
-	cfg.PPTP.AllowedSources = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	cfg.PPTP.Draining = true
 	if err := n.Reload(cfg); err != nil {
 		t.Fatal(err)
 	}

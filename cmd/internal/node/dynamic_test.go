@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"layeh.com/radius/rfc2865"
 	"layeh.com/radius/rfc2866"
 	"layeh.com/radius/rfc2869"
 	"layeh.com/radius/rfc3576"
@@ -33,8 +34,27 @@ func disconnect(t *testing.T, to, secret, session string) (*radius.Packet, error
 // order is a request to end a session that was made at some time.
 func order(t *testing.T, secret, session string, at time.Time) []byte {
 	t.Helper()
-	p := &radius.Packet{Code: radius.CodeDisconnectRequest, Identifier: 9, Secret: []byte(secret)}
-	if err := errors.Join(rfc2866.AcctSessionID_SetString(p, session), rfc2869.EventTimestamp_Set(p, at)); err != nil {
+	return request(t, radius.CodeDisconnectRequest, secret, session, at)
+}
+
+// lift is a request to let a session out of quarantine, into a filter.
+func lift(t *testing.T, secret, session string, at time.Time) []byte {
+	t.Helper()
+	return request(t, radius.CodeCoARequest, secret, session, at,
+		func(p *radius.Packet) error { return rfc2865.FilterID_SetString(p, "staff") },
+		func(p *radius.Packet) error {
+			return radius.AddFilterRules(p, []string{"permit in ip from assigned to any"})
+		})
+}
+
+func request(t *testing.T, code radius.Code, secret, session string, at time.Time, fill ...func(*radius.Packet) error) []byte {
+	t.Helper()
+	p := &radius.Packet{Code: code, Identifier: 9, Secret: []byte(secret)}
+	err := errors.Join(rfc2866.AcctSessionID_SetString(p, session), rfc2869.EventTimestamp_Set(p, at))
+	for _, f := range fill {
+		err = errors.Join(err, f(p))
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	req, err := radius.EncodeRequest(p)
@@ -58,7 +78,13 @@ func unsigned(req []byte, secret string) []byte {
 
 func ask(t *testing.T, to, secret string, req []byte) (*radius.Packet, error) {
 	t.Helper()
-	conn, err := net.Dial("udp", to)
+	return askFrom(t, "127.0.0.1", to, secret, req)
+}
+
+func askFrom(t *testing.T, from, to, secret string, req []byte) (*radius.Packet, error) {
+	t.Helper()
+	d := net.Dialer{LocalAddr: &net.UDPAddr{IP: net.ParseIP(from)}}
+	conn, err := d.Dial("udp", to)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,6 +100,9 @@ func ask(t *testing.T, to, secret string, req []byte) (*radius.Packet, error) {
 	}
 	return radius.ParseReply(buf[:k], req, radius.NewSecret(secret))
 }
+
+// nothing is a service that keeps silent.
+func nothing(context.Context, []byte, radius.Peer) []byte { return nil }
 
 // counted is a counter with these labels.
 func counted(t *testing.T, reg *prometheus.Registry, name string, labels ...string) float64 {
@@ -105,7 +134,7 @@ func TestCoAPort(t *testing.T) {
 	s.Write(t, "coa", "first")
 	s.Write(t, "gateway.yaml", s.Read(t, "gateway.yaml")+
 		fmt.Sprintf("coa: {listen: %q, clients: [{network: 127.0.0.0/8, secret_file: coa}]}\n", at))
-	silent := radius.HandlerFunc(func(context.Context, []byte, radius.Peer) []byte { return nil })
+	silent := radius.HandlerFunc(nothing)
 	reg := prometheus.NewRegistry()
 	n := start(t, load(t, s), node.Options{Deps: newNetwork(t).deps, Local: silent, Registerer: reg})
 	p, err := disconnect(t, at, "first", "none")

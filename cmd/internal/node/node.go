@@ -1,5 +1,6 @@
 // Package node builds a whole node from its configuration: the RADIUS client over
-// the configured services, the TUN device and the PPTP access concentrator. It is
+// the configured services, the TUN device, the packet filter and the PPTP access
+// concentrator. It is
 // what postern-gateway runs, and what the lab runs beside a service in one process.
 //
 // It links no store, no directory and no policy: a captured node has nothing to
@@ -22,6 +23,7 @@ import (
 	"postern/internal/config"
 	"postern/internal/radius"
 	"postern/pptp"
+	"postern/pptp/filter"
 	"postern/pptp/tun"
 )
 
@@ -33,8 +35,9 @@ type Options struct {
 	// Local is a service in this process; it is asked instead of the configured ones.
 	Local radius.Handler
 
-	// Deps replaces parts of the network: Listen, ListenGRE and TUN, where they are
-	// set. The rest of it is ours.
+	// Deps replaces parts of the network: Listen, ListenGRE, TUN and Filter, where they
+	// are set. The rest of it is ours. With a TUN device that is not the kernel's the
+	// kernel filters nothing.
 	Deps pptp.Deps
 }
 
@@ -45,6 +48,9 @@ type Node struct {
 	log     *slog.Logger
 	dynamic atomic.Pointer[radius.Dynamic] // nil until there is a node
 	coa     config.CoA                     // of the start
+	tun     config.PPTP                    // of the start
+	fence   config.Filter                  // of the start
+	filter  *filter.Table                  // nil: none, or not ours
 	asked   []radius.DynamicClient         // of the start
 
 	mu      sync.Mutex
@@ -54,6 +60,7 @@ type Node struct {
 	ended   bool
 	stop    chan struct{}  // closed by Stop
 	retired sync.WaitGroup // clients of former configurations; Stop waits
+	bare    sync.Once      // the packet filter is gone
 }
 
 // New builds a node. The TUN device is opened, no port is.
@@ -61,8 +68,11 @@ func New(cfg *config.Gateway, opts Options) (*Node, error) {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
-	n := &Node{opts: opts, log: opts.Log, coa: cfg.CoA, stop: make(chan struct{})}
-	var err error
+	n := &Node{opts: opts, log: opts.Log, coa: cfg.CoA, tun: cfg.PPTP, fence: cfg.Filter, stop: make(chan struct{})}
+	fence, err := filterConfig(cfg, cfg.PPTP.Tun)
+	if err != nil {
+		return nil, err
+	}
 	if n.asked, err = askers(cfg); err != nil {
 		return nil, err
 	}
@@ -76,14 +86,36 @@ func New(cfg *config.Gateway, opts Options) (*Node, error) {
 			n.client.Close()
 			return nil, fmt.Errorf("open TUN device: %w", err)
 		}
+		if cfg.Filter.Enabled && deps.Filter == nil {
+			if n.filter, err = filter.Open(fence, opts.Log, opts.Registerer); err != nil {
+				n.client.Close()
+				_ = deps.TUN.Close()
+				return nil, fmt.Errorf("packet filter: %w", err)
+			}
+			deps.Filter = tableFilter{n.filter}
+		}
+		if deps.Filter == nil {
+			n.log.Info("no packet filter: logins that need one are refused")
+		}
 	}
 	if n.Node, err = pptp.New(cfg, deps); err != nil {
 		n.client.Close()
 		_ = deps.TUN.Close()
+		n.unfilter()
 		return nil, fmt.Errorf("build node: %w", err)
 	}
 	n.dynamic.Store(n.Node.Dynamic())
 	return n, nil
+}
+
+// unfilter takes the packet filter out of the kernel.
+func (n *Node) unfilter() {
+	if n.filter == nil {
+		return
+	}
+	if err := n.filter.Close(); err != nil {
+		n.log.Error("the packet filter is left behind", "error", err)
+	}
 }
 
 // reverse is what services ask on our connections to them, which are there before the
@@ -158,6 +190,7 @@ func (n *Node) Stop() {
 	}
 	n.client.Close()
 	n.retired.Wait()
+	n.bare.Do(n.unfilter)
 }
 
 // Wait returns when the node has stopped, by itself or by Stop, with the first fatal
@@ -175,6 +208,10 @@ func (n *Node) Reload(cfg *config.Gateway) error {
 	if err != nil {
 		return err
 	}
+	fence, err := n.refenced(cfg)
+	if err != nil {
+		return err
+	}
 	client, err := n.connect(cfg)
 	if err != nil {
 		return err
@@ -184,6 +221,13 @@ func (n *Node) Reload(cfg *config.Gateway) error {
 		n.mu.Unlock()
 		client.Close()
 		return errors.New("the node has ended")
+	}
+	if n.filter != nil {
+		if err := n.filter.Apply(fence); err != nil {
+			n.mu.Unlock()
+			client.Close()
+			return fmt.Errorf("packet filter: %w", err)
+		}
 	}
 	if n.udp != nil {
 		n.udp.SetClients(asked)
@@ -208,4 +252,13 @@ func (n *Node) Reload(cfg *config.Gateway) error {
 		n.log.Warn("these keys count after a restart only", "keys", strings.Join(restart, ", "))
 	}
 	return nil
+}
+
+// refenced is what the packet filter is to do from now on: what needs a restart stays
+// as it was at the start.
+func (n *Node) refenced(cfg *config.Gateway) (filter.Config, error) {
+	c := *cfg
+	c.PPTP.Tun, c.PPTP.Inside, c.PPTP.Listen, c.PPTP.MTU = n.tun.Tun, n.tun.Inside, n.tun.Listen, n.tun.MTU
+	c.Filter.Table, c.Filter.CaptivePort = n.fence.Table, n.fence.CaptivePort
+	return filterConfig(&c, n.tun.Tun)
 }

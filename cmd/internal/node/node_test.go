@@ -32,6 +32,7 @@ func TestMain(m *testing.M) { os.Exit(cmdtest.Main(m, "postern-radiusd", "poster
 var (
 	nodeAddr   = netip.MustParseAddr("192.0.2.1")
 	clientAddr = netip.MustParseAddr("198.51.100.7")
+	inside     = netip.MustParseAddr("203.0.113.1") // as the site's configuration has it
 )
 
 // network is what a node needs of the world, made of memory: no test here needs root.
@@ -48,7 +49,12 @@ func newNetwork(t *testing.T) *network {
 	t.Cleanup(func() { _ = far.Close() })
 	n.far = far
 	n.deps = pptp.Deps{
-		Listen:    func(context.Context, netip.AddrPort) (net.Listener, error) { return host.Listen(client.Port) },
+		Listen: func(_ context.Context, a netip.AddrPort) (net.Listener, error) {
+			if a.Addr() == inside { // for the HTTP of clients in quarantine
+				return n.Host(inside).Listen(a.Port())
+			}
+			return host.Listen(client.Port)
+		},
 		ListenGRE: func(netip.Addr) (gre.Conn, error) { return gretest.Listen(host), nil },
 		TUN:       near,
 	}

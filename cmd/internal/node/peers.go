@@ -9,12 +9,13 @@ import (
 	"postern/internal/radius"
 )
 
-// Check reads what a configuration points to, secrets and certificates. The error
-// holds every mistake. Nothing is connected to.
+// Check reads what a configuration points to, secrets and certificates, and its filter
+// rules. The error holds every mistake. Nothing is connected to.
 func Check(cfg *config.Gateway) error {
 	_, _, err := peers.Servers(cfg.Radius.Servers, cfg.TLS)
 	_, err2 := askers(cfg)
-	return errors.Join(err, err2)
+	_, err3 := filterConfig(cfg, cfg.PPTP.Tun)
+	return errors.Join(err, err2, err3)
 }
 
 // askers reads the secrets of those who may end and change sessions by UDP.
