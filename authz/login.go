@@ -147,6 +147,9 @@ func (l *login) digest(typed string, drawn ...[]byte) string {
 func (d *Decider) load(ctx context.Context, l *login) (Reason, bool) {
 	began := d.cfg.Clock()
 	l.shield, l.tokens, l.grants = d.cfg.Shield.Ask(l.user, l.req.Source), d.cfg.MFA.Ask(l.user), grant.Ask(l.user)
+	if l.req.Method == MethodPortal {
+		l.tokens.WithRecovery()
+	}
 	seqs := [][]store.Seq{l.shield.Seqs(), l.tokens.Seqs(), l.grants.Seqs(), d.takeSeat(l)}
 	switch {
 	case l.changing():
@@ -362,6 +365,9 @@ func (d *Decider) checkCode(ctx context.Context, l *login) (Reason, bool) {
 	switch l.code.Outcome {
 	case mfa.OK:
 		l.checked, l.factor = true, FactorCode
+		if l.code.Recovery {
+			l.factor = FactorRecovery
+		}
 		return Permitted, false
 	case mfa.NotEnrolled:
 		return Permitted, false // no factor; the policy may not want one

@@ -2,7 +2,6 @@ package mfa
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,9 +9,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/pquerna/otp"
-	"github.com/pquerna/otp/totp"
 
 	"postern/internal/store"
 )
@@ -48,19 +44,12 @@ func (e *Enrolment) QR(colour bool) (string, error) { return DrawQR(e.URL, colou
 // Enroll gives a user one more token. It counts from now on; whoever enrols asks
 // for a first code to see that the app has it.
 func (v *Verifier) Enroll(ctx context.Context, now time.Time, user, label string) (*Enrolment, error) {
-	k, err := totp.Generate(totp.GenerateOpts{
-		Issuer: plain(v.cfg.Issuer), AccountName: plain(user),
-		Period: uint(v.cfg.Period / time.Second), SecretSize: secretSize,
-		Digits: otp.Digits(v.cfg.Digits), Algorithm: otp.AlgorithmSHA1,
-	})
+	e, err := v.draw(now, user, label)
 	if err != nil {
-		return nil, fmt.Errorf("enroll %q: %w", user, err)
+		return nil, err
 	}
-	t := Token{
-		ID: strings.ToLower(rand.Text()[:10]), Label: label, Created: now.UTC().Truncate(time.Second),
-		Digits: v.cfg.Digits, Period: int64(v.cfg.Period / time.Second),
-	}
-	sealed, err := v.ring.Seal(purpose, subject(user, t.ID), []byte(k.Secret()))
+	t := e.Token
+	sealed, err := v.ring.Seal(purpose, subject(user, t.ID), []byte(e.Secret))
 	if err != nil {
 		return nil, fmt.Errorf("enroll %q: %w", user, err)
 	}
@@ -73,7 +62,7 @@ func (v *Verifier) Enroll(ctx context.Context, now time.Time, user, label string
 	if err != nil {
 		return nil, fmt.Errorf("enroll %q: %w", user, err)
 	}
-	return &Enrolment{Token: t, Secret: k.Secret(), URL: k.URL()}, nil
+	return e, nil
 }
 
 // plain keeps a colon, which parts issuer and account in an otpauth label, out.
@@ -171,7 +160,7 @@ func (v *Verifier) change(ctx context.Context, user string, edit func([]stored) 
 			return nil
 		}
 		swap := &store.Swap{Key: key, Absent: !found, Old: value, New: next}
-		if err := v.store.Do(ctx, store.Seq{swap}); err != nil {
+		if err := v.store.Do(ctx, store.Seq{swap}, v.known(user)); err != nil {
 			return err
 		}
 		if swap.OK {
@@ -180,4 +169,35 @@ func (v *Verifier) change(ctx context.Context, user string, edit func([]stored) 
 		found, value = swap.Found, swap.Value
 	}
 	return errors.New("token record: changed by others all the time")
+}
+
+// knownLife keeps a user in the index; every change of what he has begins it anew.
+const knownLife = 20 * 365 * 24 * time.Hour
+
+// known puts a user into the index of those who have something here.
+func (v *Verifier) known(user string) store.Seq {
+	return store.Seq{&store.Enter{Key: store.EnrolledAs(user), Member: user, For: knownLife}}
+}
+
+// Users walks through everybody who has tokens, recovery codes or tickets, or had, in no
+// order, until each says no more.
+func (v *Verifier) Users(ctx context.Context, each func(user string) error) error {
+	const page = 500
+	for _, key := range store.Enrolled() {
+		for offset := 0; ; offset += page {
+			m := &store.Members{Key: key, Offset: offset, Limit: page}
+			if err := v.store.Do(ctx, store.Seq{m}); err != nil {
+				return err
+			}
+			for _, u := range m.List {
+				if err := each(u.Name); err != nil {
+					return err
+				}
+			}
+			if len(m.List) < page {
+				break
+			}
+		}
+	}
+	return nil
 }

@@ -30,8 +30,8 @@ type Config struct {
 	Issuer string        // shown by authenticator apps; "": "Postern"
 	Digits int           // of new tokens: 6 (also 0) to 8
 	Period time.Duration // of new tokens; 0: 30 s
-	// Drift is how many periods a token's clock may be off either way; 0: 1,
-	// negative: none. Each one gives a guesser two more codes.
+	// Drift is how many periods a token's clock may be off either way, from how far it was
+	// off the last time; 0: 1, negative: none. Each one gives a guesser two more codes.
 	Drift int
 }
 
@@ -39,8 +39,8 @@ const (
 	defaultIssuer = "Postern"
 	defaultPeriod = 30 * time.Second
 	maxDrift      = 10
-	// markLife outlives the validity of any code.
-	markLife = 24 * time.Hour
+	// markLife outlives the validity of any code, and the remembered drift.
+	markLife = driftLife + 15*24*time.Hour
 	// purpose binds the sealed secrets.
 	purpose = "totp"
 )
@@ -74,6 +74,10 @@ type Result struct {
 	Outcome Outcome
 	Token   string // ID, with OK and Replayed
 	Step    int64  // that the code belongs to
+
+	Recovery bool // it is a recovery code; Step means nothing
+
+	drift int64
 }
 
 // Verifier checks codes and keeps tokens. It is safe for concurrent use.
@@ -116,6 +120,9 @@ type Query struct {
 	user   string
 	record store.Get
 	marks  store.Marks
+
+	codes     *store.Get // with WithRecovery
+	usedCodes *store.Marks
 }
 
 // Ask says what to load for a login.
@@ -128,31 +135,41 @@ func (v *Verifier) Ask(user string) *Query {
 }
 
 // Seqs is what to put into the Do that loads the login.
-func (q *Query) Seqs() []store.Seq { return []store.Seq{{&q.record, &q.marks}} }
+func (q *Query) Seqs() []store.Seq {
+	s := store.Seq{&q.record, &q.marks}
+	if q.codes != nil {
+		s = append(s, q.codes, q.usedCodes)
+	}
+	return []store.Seq{s}
+}
 
 // Enrolled reports whether the user has a token.
 func (q *Query) Enrolled() bool { return q.record.Found && q.record.Value != "" }
 
 // Check compares a code with all tokens at all steps allowed, in the same time
 // whichever matches and whether there is a token at all. It asks nobody; an
-// error means that a record or the key ring is broken.
+// error means that a record or the key ring is broken. A recovery code is looked at only
+// where the query was made WithRecovery.
 func (v *Verifier) Check(now time.Time, q *Query, code string) (Result, error) {
+	if q.codes != nil && looksLikeRecovery(code) {
+		return v.checkRecovery(q, code)
+	}
 	tokens, err := v.open(q.user, q.record.Value)
 	if err != nil {
 		return Result{}, err
 	}
 	if len(tokens) == 0 {
-		_, _, err := v.match(now, v.dummy, code, 0)
+		_, _, err := v.match(now, v.dummy, code, 0, 0)
 		return Result{Outcome: NotEnrolled}, err
 	}
 	r := Result{Outcome: Wrong}
 	for _, t := range tokens {
-		step, fresh, err := v.match(now, t, code, q.marks.Last[t.ID])
+		step, fresh, err := v.match(now, t, code, q.marks.Last[t.ID], q.marks.Note[t.ID])
 		switch {
 		case err != nil:
 			return Result{}, err
 		case step != 0 && fresh:
-			r = Result{Outcome: OK, Token: t.ID, Step: step}
+			r = Result{Outcome: OK, Token: t.ID, Step: step, drift: drift(now, t.Token, step)}
 		case step != 0 && r.Outcome == Wrong:
 			r = Result{Outcome: Replayed, Token: t.ID, Step: step}
 		}
@@ -163,14 +180,14 @@ func (v *Verifier) Check(now time.Time, q *Query, code string) (Result, error) {
 // match returns the step of a code, the newest if several match, and whether it
 // is newer than the last one used; step 0: none. The library's own TOTP check
 // does not tell the step, without which nothing can be burnt.
-func (v *Verifier) match(now time.Time, t token, code string, last int64) (step int64, fresh bool, err error) {
+func (v *Verifier) match(now time.Time, t token, code string, last, drifted int64) (step int64, fresh bool, err error) {
 	if len(code) != t.Digits {
 		// An answer without a look at the secret. The length of a user's codes
 		// is no secret: the app shows it.
 		return 0, false, nil
 	}
 	opts := hotp.ValidateOpts{Digits: otp.Digits(t.Digits), Algorithm: t.algorithm()}
-	at := now.Unix() / t.Period
+	at := centre(now, t.Token, last, drifted)
 	for s := at - int64(v.cfg.Drift); s <= at+int64(v.cfg.Drift); s++ {
 		if s <= 0 {
 			continue
@@ -192,8 +209,13 @@ type Burn struct{ op store.Advance }
 // Burn makes the step used. The login's id lets the same login, asked again
 // because its answer was lost, win again; "" never does.
 func (v *Verifier) Burn(user string, r Result, id string) *Burn {
-	return &Burn{store.Advance{
-		Key: store.UserSteps(user), Field: r.Token, To: r.Step, ID: id, TTL: markLife,
+	if r.Recovery {
+		return &Burn{op: store.Advance{
+			Key: store.UserRecoveryUsed(user), Field: strings.TrimPrefix(r.Token, recoveryToken), To: 1, ID: id,
+		}}
+	}
+	return &Burn{op: store.Advance{
+		Key: store.UserSteps(user), Field: r.Token, To: r.Step, Note: r.drift, ID: id, TTL: markLife,
 	}}
 }
 

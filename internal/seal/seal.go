@@ -15,6 +15,10 @@ package seal
 import (
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
@@ -44,6 +48,7 @@ type Ring struct {
 type key struct {
 	id   string
 	aead cipher.AEAD // draws its nonces: 2^32 envelopes a key are safe
+	mac  []byte      // for Digest: never the key of envelopes itself
 }
 
 func newKey(id string, secret []byte) (key, error) {
@@ -52,7 +57,11 @@ func newKey(id string, secret []byte) (key, error) {
 		return key{}, err
 	}
 	aead, err := cipher.NewGCMWithRandomNonce(block)
-	return key{id, aead}, err
+	if err != nil {
+		return key{}, err
+	}
+	mac, err := hkdf.Key(sha256.New, secret, nil, "postern "+version+" digest", sha256.Size)
+	return key{id, aead, mac}, err
 }
 
 // Seal makes an envelope under the current key. Purpose says what the secret is
@@ -93,6 +102,44 @@ func (r *Ring) Open(purpose, subject, envelope string) ([]byte, error) {
 func (r *Ring) Stale(envelope string) bool {
 	id, _, err := parse(envelope)
 	return err != nil || r == nil || len(r.keys) == 0 || id != r.keys[0].id
+}
+
+// Digest is a keyed hash of a secret that is only ever compared, a recovery code for
+// one, under the current key: HMAC-SHA-256 (RFC 2104). Who has the digest and not the
+// ring cannot try secrets. It is text, d1.KEY.base64url(hash).
+func (r *Ring) Digest(purpose, subject string, secret []byte) (string, error) {
+	if r == nil || len(r.keys) == 0 {
+		return "", ErrKey
+	}
+	return r.keys[0].digest(purpose, subject, secret), nil
+}
+
+// Matches says whether a digest is that of a secret, under any key of the ring. It takes
+// as long for a wrong one as for a right one.
+func (r *Ring) Matches(purpose, subject string, secret []byte, digest string) bool {
+	if r == nil {
+		return false
+	}
+	ok := 0
+	for _, k := range r.keys {
+		ok |= subtle.ConstantTimeCompare([]byte(k.digest(purpose, subject, secret)), []byte(digest))
+	}
+	return ok == 1
+}
+
+// StaleDigest reports whether a digest is under another key than the current one. It
+// cannot be made anew without the secret: the key must stay in the ring while it counts.
+func (r *Ring) StaleDigest(digest string) bool {
+	return r == nil || len(r.keys) == 0 || !strings.HasPrefix(digest, digestVersion+"."+r.keys[0].id+".")
+}
+
+const digestVersion = "d1"
+
+func (k *key) digest(purpose, subject string, secret []byte) string {
+	h := hmac.New(sha256.New, k.mac)
+	h.Write(aad(k.id, purpose, subject))
+	h.Write(secret)
+	return digestVersion + "." + k.id + "." + base64.RawURLEncoding.EncodeToString(h.Sum(nil))
 }
 
 func parse(envelope string) (id string, sealed []byte, err error) {

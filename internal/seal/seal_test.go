@@ -148,3 +148,39 @@ func FuzzParseRing(f *testing.F) {
 		}
 	})
 }
+
+func TestDigest(t *testing.T) {
+	old, rotated, other := ring(t, lineA), ring(t, lineB+lineA), ring(t, lineB)
+	d, err := old.Digest("recovery", "alice", []byte("secret"))
+	if err != nil || !strings.HasPrefix(d, "d1.a.") || strings.Contains(d, "secret") {
+		t.Fatalf("%q, %v", d, err)
+	}
+	for _, row := range []struct {
+		about                    string
+		r                        *Ring
+		purpose, subject, secret string
+		digest                   string
+		want                     bool
+	}{
+		{"the same", old, "recovery", "alice", "secret", d, true},
+		{"after a rotation", rotated, "recovery", "alice", "secret", d, true},
+		{"without its key", other, "recovery", "alice", "secret", d, false},
+		{"another secret", old, "recovery", "alice", "secreT", d, false},
+		{"another user's", old, "recovery", "bob", "secret", d, false},
+		{"another purpose", old, "ticket", "alice", "secret", d, false},
+		{"parts moved", old, "recoverya", "lice", "secret", d, false},
+		{"cut", old, "recovery", "alice", "secret", d[:len(d)-1], false},
+		{"none", old, "recovery", "alice", "secret", "", false},
+		{"no ring", nil, "recovery", "alice", "secret", d, false},
+	} {
+		if got := row.r.Matches(row.purpose, row.subject, []byte(row.secret), row.digest); got != row.want {
+			t.Errorf("%s: %v", row.about, got)
+		}
+	}
+	if old.StaleDigest(d) || !rotated.StaleDigest(d) || !(*Ring)(nil).StaleDigest(d) {
+		t.Error("which key it is under")
+	}
+	if _, err := (*Ring)(nil).Digest("p", "s", nil); !errors.Is(err, ErrKey) {
+		t.Errorf("without a ring: %v", err)
+	}
+}

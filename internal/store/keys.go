@@ -78,7 +78,41 @@ func UserCeiling(name string) Key { return user(name, ":ceiling") }
 // an enrolment does not lapse.
 func UserTokens(name string) Key { return user(name, ":tokens") }
 
-// UserSteps is {user:NAME}:steps, hash token → last used step; life: longer
+// UserRecovery is {user:NAME}:recovery, JSON with keyed hashes of recovery codes; life:
+// unlimited, as UserTokens.
+func UserRecovery(name string) Key { return user(name, ":recovery") }
+
+// UserRecoveryUsed is {user:NAME}:recovery:used, hash code → 1; life: as UserRecovery.
+func UserRecoveryUsed(name string) Key { return user(name, ":recovery:used") }
+
+// UserTickets is {user:NAME}:tickets, zset ticket → deadline in ms; life: the last
+// deadline and lapsedFor.
+func UserTickets(name string) Key { return user(name, ":tickets") }
+
+// EnrolTicket is {ticket:ID}:of, JSON with a keyed hash; life: the ticket's.
+func EnrolTicket(id string) Key { return Key{"ticket:" + escape(id), ":of"} }
+
+// EnrolTicketUse is {ticket:ID}:used, who used it; life: longer than any ticket's.
+func EnrolTicketUse(id string) Key { return Key{"ticket:" + escape(id), ":used"} }
+
+// Enrolled are {enrolled:NN}:users of all shards, zset user → deadline in ms: who has
+// something for a second factor, or had; life: the last deadline and lapsedFor.
+func Enrolled() []Key {
+	ks := make([]Key, shards)
+	for i := range ks {
+		ks[i] = Key{fmt.Sprintf("enrolled:%02d", i), ":users"}
+	}
+	return ks
+}
+
+// EnrolledAs is the one of Enrolled that a user is in.
+func EnrolledAs(name string) Key {
+	h := fnv.New32a()
+	h.Write([]byte(strings.ToLower(name)))
+	return Enrolled()[h.Sum32()%shards]
+}
+
+// UserSteps is {user:NAME}:steps, hash token → last used step and drift; life: longer
 // than any code is valid, given by mfa.
 func UserSteps(name string) Key { return user(name, ":steps") }
 

@@ -14,6 +14,7 @@ type Advance struct {
 	Key   Key
 	Field string
 	To    int64 // up to 1<<53
+	Note  int64 // kept beside the mark and not compared
 	ID    string
 	TTL   time.Duration // the least life of the mark from here on; 0: unlimited
 
@@ -26,7 +27,7 @@ func (o *Advance) name() string { return "advance" }
 func (o *Advance) writes() bool { return true }
 
 func (o *Advance) args(a []any) []any {
-	return append(a, o.Field, o.To, o.ID, ms(o.TTL))
+	return append(a, o.Field, o.To, o.Note, o.ID, ms(o.TTL))
 }
 
 func (o *Advance) decode(_ bool, r reply) error {
@@ -37,11 +38,11 @@ func (o *Advance) decode(_ bool, r reply) error {
 func (o *Advance) apply(t *txn) bool {
 	k := o.Key.sub(o.Field)
 	v, found := t.get(k)
-	last, id := parseMark(string(v))
+	last, _, id := parseMark(string(v))
 	if o.Last = last; found && last >= o.To {
 		return last == o.To && o.ID != "" && id == o.ID
 	}
-	t.put(k, strconv.FormatInt(o.To, 10)+" "+o.ID, o.TTL)
+	t.put(k, strconv.FormatInt(o.To, 10)+" "+strconv.FormatInt(o.Note, 10)+" "+o.ID, o.TTL)
 	return true
 }
 
@@ -51,6 +52,7 @@ type Marks struct {
 
 	Outcome
 	Last map[string]int64 // nil when there is none
+	Note map[string]int64 // of those that have one
 }
 
 func (o *Marks) keys() []Key        { return []Key{o.Key} }
@@ -59,7 +61,7 @@ func (o *Marks) writes() bool       { return false }
 func (o *Marks) args(a []any) []any { return a }
 
 func (o *Marks) decode(_ bool, r reply) error {
-	o.Last = nil
+	o.Last, o.Note = nil, nil
 	for i := 0; i+1 < len(r.v); i += 2 {
 		o.set(r.str(i), r.str(i+1))
 	}
@@ -67,20 +69,25 @@ func (o *Marks) decode(_ bool, r reply) error {
 }
 
 func (o *Marks) apply(t *txn) bool {
-	o.Last = nil
+	o.Last, o.Note = nil, nil
 	t.eachSub(o.Key, func(field string, v []byte) { o.set(field, string(v)) })
 	return true
 }
 
 func (o *Marks) set(field, mark string) {
 	if o.Last == nil {
-		o.Last = make(map[string]int64)
+		o.Last, o.Note = make(map[string]int64), make(map[string]int64)
 	}
-	o.Last[field], _ = parseMark(mark)
+	last, note, _ := parseMark(mark)
+	if o.Last[field] = last; note != 0 {
+		o.Note[field] = note
+	}
 }
 
-func parseMark(s string) (last int64, id string) {
-	n, id, _ := strings.Cut(s, " ")
+func parseMark(s string) (last, note int64, id string) {
+	n, rest, _ := strings.Cut(s, " ")
+	m, id, _ := strings.Cut(rest, " ")
 	last, _ = strconv.ParseInt(n, 10, 64)
-	return last, id
+	note, _ = strconv.ParseInt(m, 10, 64)
+	return last, note, id
 }

@@ -155,14 +155,14 @@ function op.advance(k, a)
   local v = call('HGET', k[1], a[1])
   local last, id = 0, ''
   if v then
-    last, id = string.match(v, '^(%-?%d+) (.*)$')
+    last, id = string.match(v, '^(%-?%d+) %-?%d+ (.*)$')
     last = tonumber(last)
     if last >= to then
-      return {(last == to and a[3] ~= '' and id == a[3]) and 1 or 0, last}
+      return {(last == to and a[4] ~= '' and id == a[4]) and 1 or 0, last}
     end
   end
-  call('HSET', k[1], a[1], a[2] .. ' ' .. a[3])
-  if tonumber(a[4]) > 0 then lengthen(k[1], tonumber(a[4])) end
+  call('HSET', k[1], a[1], a[2] .. ' ' .. a[3] .. ' ' .. a[4])
+  if tonumber(a[5]) > 0 then lengthen(k[1], tonumber(a[5])) end
   return {1, last}
 end
 

@@ -297,6 +297,23 @@ func marks(t *testing.T, b Backend) {
 	if want := map[string]int64{"p": 6, "q": 1 << 53}; !maps.Equal(m.Last, want) {
 		t.Errorf("%v", m.Last)
 	}
+	// A note goes with the mark that won, and decides nothing.
+	noted := adv("p", 6, "n")
+	noted.Note = 9
+	if one(t, b, noted) {
+		t.Error("a note wins")
+	}
+	noted = adv("p", 7, "n")
+	noted.Note = -3
+	again := adv("p", 7, "n")
+	again.Note = 4
+	if !one(t, b, noted) || !one(t, b, again) {
+		t.Error("a note loses")
+	}
+	one(t, b, m)
+	if want := map[string]int64{"p": -3}; !maps.Equal(m.Note, want) || m.Last["p"] != 7 {
+		t.Errorf("%v of %v", m.Note, m.Last)
+	}
 	k2 := store.UserSteps("b")
 	one(t, b, &store.Advance{Key: k2, Field: "p", To: 9, TTL: short})
 	b.Sleep(pause)
