@@ -3,6 +3,7 @@ package authz
 import (
 	"context"
 	"net/netip"
+	"time"
 
 	"postern/authz/lockout"
 )
@@ -28,6 +29,8 @@ type SignInResult struct {
 	Reason   Reason
 	Factor   Factor
 	Enrolled bool // the user has a token
+	// Delay is how long the answer is held back, as Result's.
+	Delay time.Duration
 }
 
 // signInSteps are those of a login that concern the person and not a session: no policy
@@ -66,7 +69,7 @@ func (d *Decider) SignIn(ctx context.Context, s SignIn) SignInResult {
 		list = keySteps[:]
 	}
 	reason := d.settle(ctx, l, d.run(ctx, l, list))
-	res := SignInResult{Reason: reason}
+	res := SignInResult{Reason: reason, Delay: d.delay(l, reason)}
 	if l.proved || reason == Permitted {
 		res.User = l.user
 	}

@@ -7,7 +7,9 @@ import (
 	"time"
 
 	"postern/authz/directory"
+	"postern/authz/lockout"
 	"postern/authz/session"
+	"postern/internal/store/storetest"
 )
 
 // TestSignIn: who may use the portal, by password and code, under the shield of logins.
@@ -66,7 +68,11 @@ func TestSignIn(t *testing.T) {
 			if tt.before != nil {
 				tt.before(t, w)
 			}
-			if got := w.SignIn(context.Background(), form); got != tt.want {
+			got := w.SignIn(context.Background(), form)
+			if held := got.Delay > 0; held != (got.Reason == LockedOut) {
+				t.Errorf("%v is held for %v", got.Reason, got.Delay)
+			}
+			if got.Delay = 0; got != tt.want {
 				t.Errorf("%+v, want %+v", got, tt.want)
 			}
 			w.broken.after = -1
@@ -131,5 +137,26 @@ func TestSignInIsALogin(t *testing.T) {
 	w.login(t, LockedOut, w.dial("ruth", "ruth"))
 	if _, found, err := w.sessions.Get(context.Background(), session.ID("", "")); found || err != nil {
 		t.Errorf("a session of the portal, %v", err)
+	}
+}
+
+// A sign-in that is refused without a question to the directory takes as long as one
+// with a wrong password.
+func TestRefusedSignInTakesAsLong(t *testing.T) {
+	w, dir := lockingWorld(t, storetest.Embedded(t), lockout.Config{User: lockout.Limit{Failures: 3, Lock: time.Hour, MaxLock: time.Hour}}, 0)
+	var passed time.Duration
+	w.cfg.Clock = func() time.Time { return w.now.Add(passed) }
+	dir.verifies = func() error { passed += 30 * time.Millisecond; return nil }
+	w.cfg.Metrics = nil
+	d, err := New(w.cfg)
+	must(t, err)
+	form := SignIn{Name: "alice", Password: []byte("guess"), From: phone}
+	for range 3 {
+		if res := d.SignIn(t.Context(), form); res.Reason != WrongPassword || res.Delay != 0 {
+			t.Fatalf("%+v", res)
+		}
+	}
+	if res := d.SignIn(t.Context(), form); res.Reason != LockedOut || res.Delay < 20*time.Millisecond || res.Delay > 60*time.Millisecond {
+		t.Errorf("%+v", res)
 	}
 }
