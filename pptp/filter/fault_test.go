@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -58,8 +59,8 @@ func TestKernelRefuses(t *testing.T) {
 		if got := ruleset(t); got != want {
 			t.Errorf("table\n%s\nwant\n%s", got, want)
 		}
-		if err := table.Verify(); err != nil || table.metric.repairs.Load() != 0 || table.Clients() != 4 {
-			t.Errorf("%v, %d repairs, %d clients", err, table.metric.repairs.Load(), table.Clients())
+		if err := table.Verify(); err != nil || table.metric.repairs.Load() != 0 || known(table) != 4 {
+			t.Errorf("%v, %d repairs, %d clients", err, table.metric.repairs.Load(), known(table))
 		}
 	}
 	for _, l := range leases {
@@ -70,8 +71,8 @@ func TestKernelRefuses(t *testing.T) {
 	if err := table.Apply(other); err != nil {
 		t.Error(err)
 	}
-	if err := table.Verify(); err != nil || table.metric.repairs.Load() != 0 || table.Clients() != 0 {
-		t.Errorf("%v, %d repairs, %d clients", err, table.metric.repairs.Load(), table.Clients())
+	if err := table.Verify(); err != nil || table.metric.repairs.Load() != 0 || known(table) != 0 {
+		t.Errorf("%v, %d repairs, %d clients", err, table.metric.repairs.Load(), known(table))
 	}
 }
 
@@ -132,7 +133,7 @@ func TestTogether(t *testing.T) {
 			t.Errorf("%d: %v, want %v", i, got, want)
 		}
 	}
-	if table.Clients() != 2 || table.clients[nth(1)].content != nil {
+	if known(table) != 2 || table.clients[nth(1)].content != nil {
 		t.Errorf("clients %v", table.clients)
 	}
 	table.mu.Unlock()
@@ -162,6 +163,64 @@ func TestApplyHalfWay(t *testing.T) {
 	if err := errors.Join(table.Apply(cfg), table.Verify(), table.Remove(l)); err != nil {
 		t.Error(err)
 	}
+}
+
+// A run without faults has nothing to say, from Open to Close.
+func TestQuiet(t *testing.T) {
+	newWorld(t)
+	var log bytes.Buffer
+	table, err := Open(full(t), slog.New(slog.NewTextHandler(&log, nil)), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	crowd(t, table)
+	if err := errors.Join(table.Apply(full(t)), table.Verify(), table.Close()); err != nil {
+		t.Error(err)
+	}
+	if log.Len() > 0 {
+		t.Error(log.String())
+	}
+}
+
+// Without the right to change tables Open says which it is.
+func TestNoRights(t *testing.T) {
+	newWorld(t)
+	err := withoutRights(t, func() error {
+		table, err := Open(full(t), slog.New(slog.DiscardHandler), nil)
+		if err == nil {
+			err = table.Close()
+		}
+		return err
+	})
+	if !errors.Is(err, errRights) || !errors.Is(err, unix.EPERM) {
+		t.Error(err)
+	}
+}
+
+// withoutRights runs f on a thread that has no capabilities.
+func withoutRights(t *testing.T, f func() error) error {
+	t.Helper()
+	done := make(chan error)
+	ns, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ns.Close()
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
+			done <- err
+			return
+		}
+		hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+		var none [2]unix.CapUserData
+		if err := unix.Capset(&hdr, &none[0]); err != nil {
+			done <- err
+			return
+		}
+		done <- f()
+	}()
+	return <-done
 }
 
 // A repair that fails is tried again, and seen meanwhile.

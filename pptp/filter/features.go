@@ -57,7 +57,7 @@ func (t *Table) missing() error {
 	}
 	switch err := try(feature{}); {
 	case errors.Is(err, unix.EPERM):
-		return errors.New("filter: root or CAP_NET_ADMIN is needed")
+		return fmt.Errorf("filter: %w", errRights)
 	case err != nil:
 		return fmt.Errorf("filter: the kernel makes no nftables at all, load the module nf_tables: %w", err)
 	}

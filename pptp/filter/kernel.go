@@ -151,16 +151,24 @@ func (k *kernel) send(x *txn) error {
 	return k.conn.Flush()
 }
 
+var errRights = errors.New("root or CAP_NET_ADMIN is needed")
+
 // listen opens a socket that hears of all changes to nftables in the namespace.
 func (k *kernel) listen() (*netlink.Conn, error) {
 	c, err := k.dial()
 	if err != nil {
 		return nil, err
 	}
-	if err := c.JoinGroup(unix.NFNLGRP_NFTABLES); err != nil {
-		return nil, errors.Join(fmt.Errorf("filter: watch nftables: %w", err), c.Close())
+	err = c.JoinGroup(unix.NFNLGRP_NFTABLES)
+	switch {
+	case errors.Is(err, unix.EPERM):
+		err = fmt.Errorf("filter: %w: %w", errRights, err)
+	case err != nil:
+		err = fmt.Errorf("filter: watch nftables: %w", err)
+	default:
+		return c, nil
 	}
-	return c, nil
+	return nil, errors.Join(err, c.Close())
 }
 
 func (k *kernel) hangUp() {

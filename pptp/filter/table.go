@@ -350,6 +350,3 @@ func (t *Table) remove() (err error) {
 }
 
 const removePause = 50 * time.Millisecond
-
-// Clients is the number of clients that are known.
-func (t *Table) Clients() int { return int(t.metric.clients.Load()) }

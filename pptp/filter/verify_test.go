@@ -85,6 +85,23 @@ func TestRepairs(t *testing.T) {
 
 const handleMark = "HANDLE "
 
+// Somebody who takes the table away as often as it comes does not get all our time.
+func TestFight(t *testing.T) {
+	newWorld(t)
+	table := open(t, config())
+	for i := range uint64(maxRepairs) {
+		nft(t, "delete table ip postern_tun0")
+		waitRepairs(t, table, i+1)
+	}
+	began := time.Now()
+	nft(t, "delete table ip postern_tun0")
+	waitRepairs(t, table, maxRepairs+1)
+	if took := time.Since(began); took < fightPause {
+		t.Errorf("repaired after %v, a pause of %v wanted", took, fightPause)
+	}
+	nft(t, "delete table ip postern_tun0") // and Close does not wait for the next
+}
+
 // Our own changes, and those of others to their tables, are no reason to look.
 func TestNoRepairs(t *testing.T) {
 	newWorld(t)

@@ -2,7 +2,6 @@ package filter
 
 import (
 	"errors"
-	"os"
 	"time"
 
 	"github.com/mdlayher/netlink"
@@ -10,10 +9,13 @@ import (
 )
 
 // Ours. Events say at once what somebody does to the table; the look now and then is
-// for what they do not say, as when too many came to be kept.
+// for what they do not say, as when too many came to be kept. A program that puts its
+// own idea of the ruleset in place as often as we do must not keep both busy.
 const (
 	lookEvery  = time.Minute
 	lookBroken = 2 * time.Second
+	maxRepairs = 60 // between two looks; from there on there is a pause before each
+	fightPause = time.Second
 )
 
 // watch hears of changes to nftables until Close closes the socket. What others do to
@@ -22,11 +24,14 @@ func (t *Table) watch() {
 	defer t.done.Done()
 	for {
 		events, err := t.events.Receive()
+		select {
+		case <-t.stop:
+			return
+		default:
+		}
 		switch {
 		case errors.Is(err, unix.ENOBUFS): // more than the socket keeps
 			t.suspect()
-		case errors.Is(err, os.ErrClosed):
-			return
 		case err != nil:
 			t.log.Warn("changes by others are found by looking only", "every", lookEvery, "error", err)
 			return
@@ -55,12 +60,17 @@ func (t *Table) patrol() {
 	defer t.done.Done()
 	timer := time.NewTimer(lookEvery)
 	defer timer.Stop()
+	before := t.metric.repairs.Load()
 	for {
 		select {
 		case <-t.stop:
 			return
 		case <-t.wake:
+			if t.metric.repairs.Load()-before >= maxRepairs && !t.pause() {
+				return
+			}
 		case <-timer.C:
+			before = t.metric.repairs.Load()
 		}
 		next := lookEvery
 		if err := t.Verify(); err != nil && !errors.Is(err, ErrClosed) {
@@ -68,5 +78,15 @@ func (t *Table) patrol() {
 			t.log.Warn("the table cannot be verified", "again_in", next, "error", err)
 		}
 		timer.Reset(next)
+	}
+}
+
+// pause waits a little. False: Close was called.
+func (t *Table) pause() bool {
+	select {
+	case <-t.stop:
+		return false
+	case <-time.After(fightPause):
+		return true
 	}
 }

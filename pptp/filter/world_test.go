@@ -391,6 +391,9 @@ func open(t testing.TB, cfg Config) *Table {
 	return table
 }
 
+// known is how many clients the table knows.
+func known(table *Table) int { return int(table.metric.clients.Load()) }
+
 func login(t testing.TB, table *Table, c Client) Lease {
 	t.Helper()
 	l, err := table.Set(c)
