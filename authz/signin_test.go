@@ -143,10 +143,10 @@ func TestSignInIsALogin(t *testing.T) {
 // A sign-in that is refused without a question to the directory takes as long as one
 // with a wrong password.
 func TestRefusedSignInTakesAsLong(t *testing.T) {
-	w, dir := lockingWorld(t, storetest.Embedded(t), lockout.Config{User: lockout.Limit{Failures: 3, Lock: time.Hour, MaxLock: time.Hour}}, 0)
+	w, _ := lockingWorld(t, storetest.Embedded(t), lockout.Config{User: lockout.Limit{Failures: 3, Lock: time.Hour, MaxLock: time.Hour}}, 0)
 	var passed time.Duration
 	w.cfg.Clock = func() time.Time { return w.now.Add(passed) }
-	dir.verifies = func() error { passed += 30 * time.Millisecond; return nil }
+	w.cfg.Directory = slowly{w.cfg.Directory, func() { passed += 30 * time.Millisecond }}
 	w.cfg.Metrics = nil
 	d, err := New(w.cfg)
 	must(t, err)
@@ -159,4 +159,15 @@ func TestRefusedSignInTakesAsLong(t *testing.T) {
 	if res := d.SignIn(t.Context(), form); res.Reason != LockedOut || res.Delay < 20*time.Millisecond || res.Delay > 60*time.Millisecond {
 		t.Errorf("%+v", res)
 	}
+}
+
+// slowly is a directory in which time passes.
+type slowly struct {
+	directory.Directory
+	pass func()
+}
+
+func (s slowly) VerifyPassword(ctx context.Context, n directory.Name, a *directory.Account, password []byte) (directory.Proof, error) {
+	s.pass()
+	return s.Directory.VerifyPassword(ctx, n, a, password)
 }
