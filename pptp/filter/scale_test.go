@@ -177,6 +177,7 @@ func BenchmarkLogins(b *testing.B) {
 	next := make(chan int, 1)
 	next <- many
 	b.SetParallelism(64)
+	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
 		n := <-next
 		next <- n + 1
