@@ -1,10 +1,12 @@
 package portal
 
 import (
+	"context"
 	"net/http"
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"postern/authz"
@@ -221,6 +223,42 @@ func TestEnrolByPasswordFromATrustedNetwork(t *testing.T) {
 	s.fake.inside = []netip.Prefix{netip.MustParsePrefix("10.9.0.0/16")}
 	c.from = "10.9.0.7"
 	c.get("/").submit("/sign-in", "name", "carol", "password", "correct horse").at("/sign-in", 422, "is not right")
+}
+
+// A key that is known of nowhere but in the factors still is a factor.
+func TestPasswordIsNotEnoughBesideAKey(t *testing.T) {
+	s := newSite(t)
+	p := s.fake.add("bob")
+	p.devices, p.keys = nil, 1
+	s.srv.backend = saying{s.fake, authz.NotEnrolled}
+	b := s.browser()
+	b.from = "10.1.2.3"
+	b.get("/").submit("/sign-in", "name", "bob", "password", "correct horse").at("/sign-in", 422, "is not right")
+	s.srv.backend = s.fake
+	s.fake.hold("bob", "near", "10.4.4.4")
+	if b = s.browser().get("/s/near").get("/enrol"); b.find("/enrol") != nil {
+		t.Error("an enrolment beside a key")
+	}
+}
+
+func TestAnswersAreHeldBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.fake.add("alice")
+		began := time.Now()
+		s.srv.backend = late{s.fake}
+		s.browser().get("/").submit("/sign-in", "name", "alice", "password", "x").at("/sign-in", 422)
+		if took := time.Since(began); took != 70*time.Millisecond {
+			t.Errorf("answered after %v", took)
+		}
+	})
+}
+
+// late has refusals held back.
+type late struct{ Backend }
+
+func (late) SignIn(context.Context, authz.SignIn) authz.SignInResult {
+	return authz.SignInResult{Reason: authz.LockedOut, Delay: 70 * time.Millisecond}
 }
 
 func TestEnrolInQuarantine(t *testing.T) {

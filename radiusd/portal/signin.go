@@ -3,6 +3,7 @@ package portal
 import (
 	"net/http"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"postern/authz"
@@ -14,6 +15,8 @@ const (
 	maxName     = 253
 	maxPassword = 256 * 4
 	maxCode     = 64
+	// maxHold is how long an answer is held back at most, of the time there is for one.
+	maxHold = answerTime / 2
 )
 
 // credentials are a form's: a name and a password with one code of either kind.
@@ -112,6 +115,7 @@ func (v *visitor) signIn() {
 	}
 	res := v.s.backend.SignIn(v.r.Context(), authz.SignIn{Name: c.name, Password: c.password, Code: c.code, From: v.from})
 	v.s.metrics.signIns.WithLabelValues(res.Reason.String()).Inc()
+	v.hold(res.Delay)
 	switch {
 	case res.Reason == authz.Permitted && res.User != "" && res.Factor != authz.FactorNone:
 		v.enter(&session{User: res.User, Level: levelFull, Proved: v.s.now(), Factor: res.Factor.String()}, "/")
@@ -120,9 +124,36 @@ func (v *visitor) signIn() {
 	// Before the next: who has a key must not enrol with a password alone.
 	case (res.Reason == authz.CodeMissing || res.Reason == authz.NotEnrolled) && res.User != "" && v.offerKey(res.User):
 	case res.Reason == authz.NotEnrolled && res.User != "" && v.trusted(v.from):
-		v.enter(&session{User: res.User, Level: levelEnrol, Leave: leaveNetwork}, "/enrol")
+		v.enrolByPassword(c.name, res.User)
 	default:
 		v.signInPage(c.name, v.wrong("name", "wrong.sign_in"))
+	}
+}
+
+// enrolByPassword lets somebody without any factor set up one. That he has none is
+// looked up again, of all kinds: a password must never do where a factor was possible.
+func (v *visitor) enrolByPassword(typed, user string) {
+	f, err := v.s.backend.Factors(v.r.Context(), user)
+	switch {
+	case err != nil:
+		v.away(err)
+	case f.Enrolled():
+		v.signInPage(typed, v.wrong("name", "wrong.sign_in"))
+	default:
+		v.enter(&session{User: user, Level: levelEnrol, Leave: leaveNetwork}, "/enrol")
+	}
+}
+
+// hold keeps an answer back for as long as another would have taken.
+func (v *visitor) hold(d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	t := time.NewTimer(min(d, maxHold))
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-v.r.Context().Done():
 	}
 }
 
