@@ -94,6 +94,50 @@ func TestReevaluate(t *testing.T) {
 	}
 }
 
+// Which factor a session had counts, and one that waits for it has it still to come.
+func TestReevaluateFactors(t *testing.T) {
+	w := carryWorld(t)
+	rec, _ := w.held(t, "ruth")
+	for _, tt := range []struct {
+		about              string
+		factor, remembered string
+		held               bool
+		group              string
+		want               Reason
+	}{
+		{"in quarantine", "none", "", true, "Roamers", Permitted},
+		{"in quarantine, where a key is demanded", "none", "", true, "Keys", Permitted},
+		{"in quarantine, without a rule", "none", "", true, "Strangers", PolicyNoMatch},
+		{"a code", "code", "", false, "Roamers", Permitted},
+		{"a recovery code", "recovery", "", false, "Roamers", Permitted},
+		{"a key", "webauthn", "", false, "Roamers", Permitted},
+		{"a remembered code", "remembered", "code", false, "Roamers", Permitted},
+		{"no factor", "none", "", false, "Roamers", CodeMissing},
+		{"one that nobody knows", "fingerprint", "", false, "Roamers", CodeMissing},
+		{"a code where a key is demanded by now", "code", "", false, "Keys", FactorTooWeak},
+		{"a remembered code where a key is", "remembered", "code", false, "Keys", FactorTooWeak},
+		{"a key where it is", "webauthn", "", false, "Keys", Permitted},
+		{"a remembered key where it is", "remembered", "webauthn", false, "Keys", Permitted},
+		{"no factor where none is demanded", "none", "", false, "Free", Permitted},
+	} {
+		r, a := rec, *w.account(t, "ruth")
+		r.Factor, r.Remembered, a.Groups = tt.factor, tt.remembered, []string{tt.group}
+		if !tt.held {
+			r.Quarantine = time.Time{}
+		}
+		got := w.Reevaluate(&r, &a)
+		if got.Reason != tt.want || (got.Detail == "") != (tt.want == Permitted) {
+			t.Errorf("%s: %+v, want %v", tt.about, got, tt.want)
+		}
+	}
+	// Other reasons end it as they end any.
+	a := *w.account(t, "ruth")
+	a.State = directory.Disabled
+	if got := w.Reevaluate(&rec, &a); got.Reason != AccountDisabled {
+		t.Errorf("%+v", got)
+	}
+}
+
 // A session that is known from accounting only is nobody's to judge.
 func TestFollowable(t *testing.T) {
 	for about, rec := range map[string]session.Record{

@@ -26,6 +26,9 @@ const (
 	// each time, to retryMax.
 	retryFirst = time.Second
 	retryMax   = 30 * time.Second
+	// tellAfter is how many tries later it is worth a line: most often another service
+	// reaches the NAS.
+	tellAfter = 2
 	// confirmAfter is when a NAS that knows no such session is asked again, before the
 	// session is taken for lost: its Stop may be on its way, with the true usage.
 	confirmAfter = 5 * time.Second
@@ -204,7 +207,7 @@ func (f *Follower) try(ctx context.Context, a *attempt) verdict {
 		return f.answered(ctx, w, rec, answer, nil)
 	case authz.NASNoWay, authz.NASNoAnswer, authz.NASUnknown:
 	}
-	if ctx.Err() == nil && a.tries == 0 { // once; other services may have a way
+	if ctx.Err() == nil && a.tries == tellAfter { // once; other services may have a way
 		f.log.Warn("session that must end or change is not reached", "wish", w.Kind.String(), "session", rec.ID, "user", rec.User, "reason", w.Reason, "answer", answer.String(), "error", err)
 	}
 	return later

@@ -32,6 +32,7 @@ func needRestart(old, now *config.Service) string {
 		{"lockout", old.Lockout, now.Lockout},
 		{"session", old.Session, now.Session},
 		{"follow", old.Follow, now.Follow},
+		{"portal", old.Portal, now.Portal},
 		{"audit", old.Audit, now.Audit},
 		{"metrics", old.Metrics, now.Metrics},
 		{"log.format", old.Log.Format, now.Log.Format},
