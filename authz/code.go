@@ -71,6 +71,7 @@ var answers = [...]answer{
 	// These end sessions and refuse no login.
 	PasswordChanged: proved(failed, "Password changed"),
 	EndedByOperator: proved(failed, "Ended by an operator"),
+	EndedByUser:     proved(failed, "Ended in the portal"),
 	// Another service may know better: the NAS asks it when we say nothing.
 	DirectoryDown: {verdict: Silent},
 	StoreDown:     {verdict: Silent},

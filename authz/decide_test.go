@@ -420,7 +420,7 @@ func TestReasons(t *testing.T) {
 		}},
 	}
 	covered := map[Reason]bool{
-		ReasonUnknown: true, PasswordChanged: true, EndedByOperator: true, // Reevaluate, and operators
+		ReasonUnknown: true, PasswordChanged: true, EndedByOperator: true, EndedByUser: true, // Reevaluate, operators, and the portal
 		StepUpExpired: true, NotQuarantined: true, SessionGone: true, SteppedUp: true, // StepUp
 		Quarantined: true, Challenged: true, RetryAsked: true, StateInvalid: true, FactorTooWeak: true, // TestCarriers, TestState
 	}

@@ -53,6 +53,7 @@ const (
 	NotQuarantined // a step-up of a session that needs none
 	SessionGone    // a step-up of a session that has ended, or is another's
 	SteppedUp      // of a running session: it was released
+	EndedByUser    // of a running session, in the portal
 )
 
 var reasonNames = [...]string{
@@ -74,7 +75,7 @@ var reasonNames = [...]string{
 	NewPasswordRefused: "new password refused",
 	Quarantined:        "quarantined", Challenged: "challenged", RetryAsked: "asked for a code", StateInvalid: "state invalid",
 	FactorTooWeak: "factor too weak", StepUpExpired: "step-up expired", NotQuarantined: "not quarantined",
-	SessionGone: "session gone", SteppedUp: "stepped up",
+	SessionGone: "session gone", SteppedUp: "stepped up", EndedByUser: "ended by its user",
 }
 
 // String returns the reason as audit lines and metrics spell it.

@@ -76,7 +76,7 @@ func permittedBefore(rec *session.Record) string { return "permitted by rule " +
 
 // Parting is what the user of a session may be shown that ends for this reason.
 func (d *Decider) Parting(r Reason) string {
-	if r == EndedByOperator { // it tells nothing of the account
+	if r == EndedByOperator || r == EndedByUser { // these tell nothing of the account
 		return answerTo(r).fullText
 	}
 	_, text := answerTo(r).to(d.cfg.Disclose)

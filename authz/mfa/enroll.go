@@ -15,9 +15,9 @@ import (
 
 const (
 	secretSize = 20 // RFC 4226 §4 R6 recommends 160 bits
-	// maxTokens bounds what one code is compared with: each token gives a
+	// MaxTokens bounds what one code is compared with: each token gives a
 	// guesser as many codes again.
-	maxTokens = 5
+	MaxTokens = 5
 )
 
 // Errors of enrolment.
@@ -54,7 +54,7 @@ func (v *Verifier) Enroll(ctx context.Context, now time.Time, user, label string
 		return nil, fmt.Errorf("enroll %q: %w", user, err)
 	}
 	err = v.change(ctx, user, func(list []stored) ([]stored, error) {
-		if len(list) >= maxTokens {
+		if len(list) >= MaxTokens {
 			return nil, ErrTooMany
 		}
 		return append(list, stored{t, sealed}), nil

@@ -205,14 +205,14 @@ func TestTokens(t *testing.T) {
 	if n := len(e.Secret); n != 32 {
 		t.Errorf("secret of %d characters", n)
 	}
-	for range maxTokens - 1 {
+	for range MaxTokens - 1 {
 		enroll(t, v, `CORP:alice`)
 	}
 	if _, err := v.Enroll(ctx, noon, `CORP:alice`, ""); err == nil {
 		t.Error("one token too many")
 	}
 	list, err := v.Tokens(ctx, `CORP:alice`)
-	if err != nil || len(list) != maxTokens || list[0] != e.Token {
+	if err != nil || len(list) != MaxTokens || list[0] != e.Token {
 		t.Fatalf("%v, %v", list, err)
 	}
 	// Each works, each by itself.

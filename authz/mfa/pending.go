@@ -42,7 +42,7 @@ func (v *Verifier) Begin(ctx context.Context, now time.Time, user, label string)
 	if err != nil {
 		return nil, "", fmt.Errorf("begin to enroll %q: %w", user, err)
 	}
-	if len(tokens) >= maxTokens {
+	if len(tokens) >= MaxTokens {
 		return nil, "", ErrTooMany
 	}
 	if e, err = v.draw(now, user, label); err != nil {
@@ -94,7 +94,7 @@ func (v *Verifier) Confirm(ctx context.Context, now time.Time, user, handle, cod
 		switch {
 		case slices.ContainsFunc(list, func(t stored) bool { return t.ID == p.Token.ID }):
 			return list, nil // our own answer was lost
-		case len(list) >= maxTokens:
+		case len(list) >= MaxTokens:
 			return nil, ErrTooMany
 		}
 		return append(list, stored{p.Token, sealed}), nil

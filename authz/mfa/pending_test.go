@@ -67,7 +67,7 @@ func TestConfirmIsBounded(t *testing.T) {
 		handle string
 	}
 	var all []begun
-	for range maxTokens + 3 {
+	for range MaxTokens + 3 {
 		e, handle, err := v.Begin(ctx, noon, "alice", "")
 		if err != nil {
 			t.Fatal(err)
@@ -88,7 +88,7 @@ func TestConfirmIsBounded(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if won.Load() != maxTokens {
+	if won.Load() != MaxTokens {
 		t.Errorf("%d tokens", won.Load())
 	}
 	if _, _, err := v.Begin(ctx, noon, "alice", ""); !errors.Is(err, ErrTooMany) {
