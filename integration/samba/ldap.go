@@ -98,3 +98,12 @@ func (d *DC) entry(t testing.TB, c *ldap.Conn, user string) *ldap.Entry {
 	}
 	return res.Entries[0]
 }
+
+// Login tries a user's password at the controller itself, which counts it.
+func (d *DC) Login(user, password string) error {
+	c, err := d.dial(user+"@"+Domain, password)
+	if err != nil {
+		return err
+	}
+	return c.Close()
+}
