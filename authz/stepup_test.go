@@ -254,6 +254,42 @@ func TestStepUpByKey(t *testing.T) {
 	w.stepUp(t, Permitted, StepUp{Session: rex.ID, User: "ruth", WebAuthn: true})
 }
 
+// A recovery code is a factor in the portal, once, and none anywhere else.
+func TestRecoveryCode(t *testing.T) {
+	w := carryWorld(t)
+	codes, err := w.mfa.NewRecovery(context.Background(), "ruth")
+	must(t, err)
+	rec, _ := w.held(t, "ruth")
+	if res := w.stepUp(t, Permitted, StepUp{Session: rec.ID, User: "ruth", Code: codes[0]}); res.Factor != FactorRecovery {
+		t.Errorf("%+v", res)
+	}
+	r := w.dial("ruth", "ruth")
+	w.login(t, Permitted, r)
+	if got := w.record(t, r); got.Factor != "remembered" || got.Remembered != "recovery" {
+		t.Errorf("session %+v", got)
+	}
+	away := w.dial("ruth", "ruth")
+	away.Source = phone
+	w.login(t, Quarantined, away)
+	again := w.record(t, away)
+	w.stepUp(t, CodeReplayed, StepUp{Session: again.ID, User: "ruth", Code: codes[0]})
+	form := SignIn{Name: "ruth", Password: []byte(password("ruth")), Code: codes[1], From: home}
+	if res := w.SignIn(context.Background(), form); res.Reason != Permitted || res.Factor != FactorRecovery {
+		t.Errorf("%+v", res)
+	}
+	w.stepUp(t, CodeReplayed, StepUp{Session: again.ID, User: "ruth", Code: codes[1]})
+	// Others' are wrong, and so is one in an answer to a challenge.
+	paul, err := w.mfa.NewRecovery(context.Background(), "paul")
+	must(t, err)
+	w.stepUp(t, CodeWrong, StepUp{Session: again.ID, User: "ruth", Code: paul[0]})
+	w.login(t, CodeWrong, w.challenged(t, "paul", paul[0]))
+	// It is no key.
+	kim, _ := w.held(t, "kim")
+	codes, err = w.mfa.NewRecovery(context.Background(), "kim")
+	must(t, err)
+	w.stepUp(t, FactorTooWeak, StepUp{Session: kim.ID, User: "kim", Code: codes[0]})
+}
+
 // Who locks a user's password from elsewhere keeps nobody from stepping up.
 func TestStepUpWhileLocked(t *testing.T) {
 	w := carryWorld(t)
