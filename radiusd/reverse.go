@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -156,6 +157,24 @@ func (r *radsec) left(c *radsecConn) {
 	defer r.mu.Unlock()
 	delete(r.conns, c)
 	close(c.gone)
+}
+
+// Peer says whether a NAS has a RadSec connection open from an address.
+func (s *Server) Peer(a netip.Addr) bool {
+	s.mu.RLock()
+	r := s.radsec
+	s.mu.RUnlock()
+	if r == nil {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for c := range r.conns {
+		if c.from.addr.Addr() == a.Unmap() {
+			return true
+		}
+	}
+	return false
 }
 
 // radsecWay asks on a connection.
