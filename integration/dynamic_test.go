@@ -71,7 +71,7 @@ func TestDynamicAuthorization(t *testing.T) {
 		{"another session", domainSecret, []string{signed, now, `Acct-Session-Id = "none"`}, "Session-Context-Not-Found"},
 		{"another user", domainSecret, []string{signed, now, this, `User-Name = "bob"`}, "Session-Context-Not-Found"},
 		{"another node", domainSecret, []string{signed, now, this, `NAS-Identifier = "gw2"`}, "NAS-Identification-Mismatch"},
-		{"a filter", domainSecret, []string{signed, now, this, `Filter-Id = "x"`}, "Unsupported-Attribute"},
+		{"another MTU", domainSecret, []string{signed, now, this, "Framed-MTU = 1400"}, "Unsupported-Attribute"},
 	} {
 		for kind, name := range map[string]string{"disconnect": "Disconnect-NAK", "coa": "CoA-NAK"} {
 			if tt.cause == "" {
@@ -80,6 +80,11 @@ func TestDynamicAuthorization(t *testing.T) {
 			if a := d.ask(t, coa, kind, tt.secret, tt.attrs...); a.code != name || a.get("Error-Cause") != tt.cause {
 				t.Errorf("%s, %s: %q %q, want %q %q\n%s", kind, tt.about, a.code, a.get("Error-Cause"), name, tt.cause, a.text)
 			}
+		}
+	}
+	for kind, cause := range map[string]string{"disconnect": "Unsupported-Attribute", "coa": "Invalid-Attribute-Value"} {
+		if a := d.ask(t, coa, kind, domainSecret, signed, now, this, `Filter-Id = "unheard-of"`); a.get("Error-Cause") != cause {
+			t.Errorf("%s, a filter that is not known: %q, want %q\n%s", kind, a.get("Error-Cause"), cause, a.text)
 		}
 	}
 	echoed(t, vm, clientvm.Ping{To: domainInside, Sizes: []int{56}})
