@@ -181,6 +181,29 @@ func TestDisabled(t *testing.T) {
 	}
 }
 
+// A hundred wrong codes at once: the right one among them loses once five are counted,
+// and no more are looked at, longer each time.
+func TestParallelCodes(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, b storetest.Backend) {
+		sh := New(Config{})
+		v := check(t, sh, b, "alice", other)
+		var wg sync.WaitGroup
+		for i := range 100 {
+			wg.Go(func() { do(t, b, sh.Failed(WrongCode, "alice", other, fmt.Sprint(i))) })
+		}
+		wg.Wait()
+		seqs := store.Join(sh.Guard("alice", other, v, true), sh.Clear("alice", other, v, true))
+		do(t, b, seqs)
+		if seqs[0].OK() {
+			t.Error("the right code among a hundred wins")
+		}
+		q, c := load(t, sh, b, "alice", other)
+		if v := sh.CheckCode(q.Now(), c); v.Allowed || c.Codes.Failures != 100 || c.Codes.Strikes != 1 {
+			t.Errorf("%+v, %+v", v, c.Codes)
+		}
+	})
+}
+
 // 100 guesses at once, loaded before the first is counted: the guard makes the
 // right one lose once five wrong ones are in, and one strike is counted.
 func TestParallelGuesses(t *testing.T) {
