@@ -38,8 +38,8 @@ type Backend interface {
 
 	// Connections are a user's sessions that have not ended.
 	Connections(ctx context.Context, user string) ([]Connection, error)
-	// Disconnect ends one of them: ErrNotFound.
-	Disconnect(ctx context.Context, user, id string) error
+	// Disconnect ends one of them, as somebody at an address wishes: ErrNotFound.
+	Disconnect(ctx context.Context, user, id string, from netip.Addr) error
 
 	// Places are where a user's factor is remembered.
 	Places(ctx context.Context, user string) ([]Place, error)

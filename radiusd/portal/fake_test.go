@@ -252,7 +252,7 @@ func (f *fake) Connections(_ context.Context, user string) ([]Connection, error)
 	return slices.Clone(f.people[user].conns), f.down
 }
 
-func (f *fake) Disconnect(_ context.Context, user, id string) error {
+func (f *fake) Disconnect(_ context.Context, user, id string, _ netip.Addr) error {
 	defer f.lock()()
 	p := f.people[user]
 	i := slices.IndexFunc(p.conns, func(c Connection) bool { return c.ID == id })

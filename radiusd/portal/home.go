@@ -36,7 +36,7 @@ func (v *visitor) disconnect() {
 		return
 	}
 	id := v.field("id")
-	err := v.s.backend.Disconnect(v.r.Context(), v.session.User, id)
+	err := v.s.backend.Disconnect(v.r.Context(), v.session.User, id, v.from)
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		v.away(err)
 		return

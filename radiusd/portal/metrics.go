@@ -6,8 +6,6 @@ import (
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
-
-	"postern/authz"
 )
 
 // refusal is why a request got no page of its own. The zero value is not used.
@@ -44,8 +42,6 @@ func (r refusal) String() string {
 type metrics struct {
 	requests   *prometheus.CounterVec
 	refused    *prometheus.CounterVec
-	signIns    *prometheus.CounterVec
-	stepUps    *prometheus.CounterVec
 	enrolments *prometheus.CounterVec
 	keys       *prometheus.CounterVec
 	seconds    prometheus.Histogram
@@ -59,8 +55,6 @@ func newMetrics(r prometheus.Registerer, cert *certificate) (*metrics, error) {
 	m := &metrics{
 		requests:   counters("requests_total", "Requests answered; route is a page, or none; class is 2xx, 3xx, 4xx or 5xx.", "route", "class"),
 		refused:    counters("refused_total", "Requests and connections refused; reason is one of "+strings.Join(refusalNames[1:], ", ")+".", "reason"),
-		signIns:    counters("sign_ins_total", "Sign-ins by password and code; reason as of logins (see Reason in package authz).", "reason"),
-		stepUps:    counters("step_ups_total", "Second factors given for sessions in quarantine; reason as of logins (see Reason in package authz).", "reason"),
 		enrolments: counters("enrolments_total", "Devices set up; leave is one of "+strings.Join(leaveNames[1:], ", ")+".", "leave"),
 		keys: counters("keys_total", "Answers of security keys; use is one of step_up, sign_in, again, add; outcome is one of "+
 			strings.Join(keyOutcomes, ", ")+".", "use", "outcome"),
@@ -77,10 +71,6 @@ func newMetrics(r prometheus.Registerer, cert *certificate) (*metrics, error) {
 	for _, name := range refusalNames[1:] {
 		m.refused.WithLabelValues(name)
 	}
-	for _, reason := range authz.Reasons() {
-		m.signIns.WithLabelValues(reason.String())
-		m.stepUps.WithLabelValues(reason.String())
-	}
 	for _, name := range leaveNames[1:] {
 		m.enrolments.WithLabelValues(name)
 	}
@@ -93,7 +83,7 @@ func newMetrics(r prometheus.Registerer, cert *certificate) (*metrics, error) {
 		return m, nil
 	}
 	for _, c := range []prometheus.Collector{
-		m.requests, m.refused, m.signIns, m.stepUps, m.enrolments, m.keys, m.seconds,
+		m.requests, m.refused, m.enrolments, m.keys, m.seconds,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Namespace: "postern", Subsystem: "portal", Name: "certificate_expires_seconds",
 			Help: "When the certificate in force expires, in seconds since 1970.",

@@ -114,7 +114,6 @@ func (v *visitor) signIn() {
 		return
 	}
 	res := v.s.backend.SignIn(v.r.Context(), authz.SignIn{Name: c.name, Password: c.password, Code: c.code, From: v.from})
-	v.s.metrics.signIns.WithLabelValues(res.Reason.String()).Inc()
 	v.hold(res.Delay)
 	switch {
 	case res.Reason == authz.Permitted && res.User != "" && res.Factor != authz.FactorNone:
@@ -227,7 +226,6 @@ func (v *visitor) again() {
 		return
 	}
 	res := v.s.backend.SignIn(v.r.Context(), authz.SignIn{Name: c.name, Password: c.password, Code: c.code, From: v.from})
-	v.s.metrics.signIns.WithLabelValues(res.Reason.String()).Inc()
 	v.provedAgain(res, to, id, "password")
 }
 

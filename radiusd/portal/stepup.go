@@ -198,7 +198,6 @@ func (v *visitor) stepUp() {
 // steppedUp goes on behind a step-up by whatever factor; field is where a mistake
 // belongs.
 func (v *visitor) steppedUp(h *held, res authz.StepUpResult, field string) {
-	v.s.metrics.stepUps.WithLabelValues(res.Reason.String()).Inc()
 	switch res.Reason {
 	case authz.Permitted, authz.NotQuarantined:
 	case authz.StepUpExpired, authz.SessionGone:

@@ -328,7 +328,6 @@ func (v *visitor) signInKey() {
 		return
 	}
 	res := v.s.backend.SignIn(v.r.Context(), authz.SignIn{Name: user, WebAuthn: true, From: v.from})
-	v.s.metrics.signIns.WithLabelValues(res.Reason.String()).Inc()
 	switch {
 	case res.Reason == authz.Permitted && res.User == user:
 		v.enter(&session{User: user, Level: levelFull, Proved: v.s.now(), Factor: res.Factor.String()}, "/")
@@ -355,7 +354,6 @@ func (v *visitor) againKey() {
 		return
 	}
 	res := v.s.backend.SignIn(v.r.Context(), authz.SignIn{Name: user, WebAuthn: true, From: v.from})
-	v.s.metrics.signIns.WithLabelValues(res.Reason.String()).Inc()
 	v.provedAgain(res, to, id, "key")
 }
 

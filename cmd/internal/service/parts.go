@@ -69,6 +69,21 @@ func apart(p *policy.Policy, local []netip.Prefix) error {
 	return errors.Join(errs...)
 }
 
+// localAddrs are this host's addresses, but for those nobody else can have.
+func localAddrs() []netip.Addr {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil
+	}
+	var all []netip.Addr
+	for _, a := range addrs {
+		if p, err := netip.ParsePrefix(a.String()); err == nil && !p.Addr().IsLoopback() {
+			all = append(all, p.Addr())
+		}
+	}
+	return all
+}
+
 // localNetworks are the networks this host has an address in.
 func localNetworks() []netip.Prefix {
 	addrs, err := net.InterfaceAddrs()

@@ -21,12 +21,14 @@ import (
 
 	"postern/authz"
 	"postern/authz/follow"
+	"postern/authz/grant"
 	"postern/authz/mfa"
 	"postern/authz/session"
 	"postern/internal/config"
 	"postern/internal/radius"
 	"postern/internal/store"
 	"postern/radiusd"
+	"postern/radiusd/portal"
 )
 
 // sweepEvery is how often sessions that fell silent are written down as ended. They
@@ -60,6 +62,7 @@ type Service struct {
 	decider   *authz.Decider
 	server    *radiusd.Server
 	follower  *follow.Follower
+	portal    *portal.Server // nil: none here
 
 	ctx    context.Context // ends with Stop
 	cancel context.CancelFunc
@@ -147,6 +150,14 @@ func New(cfg *config.Service, opts Options) (_ *Service, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if cfg.Portal.Listen != "" {
+		desk := &desk{
+			decider: s.decider, tokens: s.verifier, sessions: s.sessions, grants: grant.New(s.store), service: s, issuer: cfg.MFA.Issuer,
+		}
+		if s.portal, err = portal.New(portalConfig(cfg), desk, s.store, ring, s.log, opts.Registerer); err != nil {
+			return nil, err
+		}
+	}
 	s.log.Info("policy in force", "file", string(cfg.Policy), "version", p.Version())
 	return s, nil
 }
@@ -178,6 +189,9 @@ func Check(cfg *config.Service) error {
 	errs = append(errs, err)
 	_, err = serverConfig(cfg)
 	errs = append(errs, err)
+	if cfg.Portal.Listen != "" {
+		errs = append(errs, portalConfig(cfg).Check())
+	}
 	if cfg.Store.Kind == config.StoreRedis {
 		_, err = redisConfig(&cfg.Store)
 		errs = append(errs, err)
@@ -190,6 +204,11 @@ func Check(cfg *config.Service) error {
 func (s *Service) Start() error {
 	if err := s.server.Start(); err != nil {
 		return err
+	}
+	if s.portal != nil {
+		if err := s.portal.Start(); err != nil {
+			return err
+		}
 	}
 	s.wg.Go(s.sweep)                          // Stop waits
 	s.wg.Go(func() { s.follower.Run(s.ctx) }) // Stop waits
@@ -240,12 +259,24 @@ func (s *Service) Healthy(ctx context.Context) error {
 	if s.ctx.Err() != nil {
 		return errors.New("not serving")
 	}
+	if s.portal != nil && s.portal.Err() != nil {
+		return errors.New("portal not serving")
+	}
 	return s.store.Do(ctx, store.Seq{&store.Time{}})
 }
+
+// Portal is the portal of this process; nil: none.
+func (s *Service) Portal() *portal.Server { return s.portal }
 
 // Stop ends the service: what was asked is answered, then nothing of it is left.
 func (s *Service) Stop() {
 	s.once.Do(func() {
+		if s.portal != nil {
+			s.portal.Stop()
+			if err := s.portal.Wait(); err != nil {
+				s.log.Error("portal ended by itself", "error", err)
+			}
+		}
 		s.server.Stop()
 		_ = s.server.Wait() // Wait returns what it says
 		s.cancel()
@@ -281,8 +312,8 @@ func (s *Service) Wait() error {
 	return err
 }
 
-// Reload reads again: policy, accounts, clients with their secrets, certificates; the
-// audit file is opened anew. Each of them stays as it was if its new state is broken;
+// Reload reads again: policy, accounts, clients with their secrets, certificates, the
+// portal's texts and limits; the audit file is opened anew. Each of them stays as it was if its new state is broken;
 // the error says which.
 func (s *Service) Reload(cfg *config.Service) error {
 	s.reload.Lock()
@@ -302,6 +333,9 @@ func (s *Service) Reload(cfg *config.Service) error {
 	} else {
 		errs = append(errs, s.server.Reload(sc))
 	}
+	if s.portal != nil {
+		errs = append(errs, s.portal.Reload(portalConfig(s.reloadable(cfg))))
+	}
 	if s.audit != nil {
 		errs = append(errs, s.audit.reopen())
 	}
@@ -319,5 +353,9 @@ func (s *Service) reloadable(cfg *config.Service) *config.Service {
 	if !r.Radius.RadSec.Identity.Set() {
 		r.Radius.RadSec.Identity = was.RadSec.Identity // taken away together with the listener
 	}
+	if r.Portal.Listen == "" {
+		r.Portal = s.cfg.Portal // taken away
+	}
+	r.Portal.Listen, r.Portal.URL = s.cfg.Portal.Listen, s.cfg.Portal.URL
 	return &r
 }
