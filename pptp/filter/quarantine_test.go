@@ -172,7 +172,6 @@ func TestQuarantineRates(t *testing.T) {
 		w.tun.send(t, udp(alice, uint16(1000+i), server, 99).bytes())
 	}
 	w.prohibited(udp(bob, 2, server, 99), w.tun) // skips over what alice was told
-	most = uint64(refuseBurst + refuseRate*(time.Since(began).Seconds()+1))
 	for i := range sent {
 		w.tun.send(t, udp(alice, uint16(1000+i), server, 99).bytes())
 	}
@@ -185,7 +184,7 @@ func TestQuarantineRates(t *testing.T) {
 		}
 		return q.like(echo(bob, inside).answer())
 	})
-	if told > most {
+	if most := uint64(refuseBurst + refuseRate*(time.Since(began).Seconds()+1)); told > most {
 		t.Errorf("told %d times, at most %d wanted", told, most)
 	}
 	if n := value(t, table, deniedHeld); n != 2*sent+1 {

@@ -1,12 +1,15 @@
 package filter
 
 import (
+	"errors"
 	"os"
 	"regexp"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func write(t testing.TB, name, text string) {
@@ -84,6 +87,28 @@ func TestRepairs(t *testing.T) {
 }
 
 const handleMark = "HANDLE "
+
+// What keeps everybody out is there before those who may pass, and also if they cannot
+// be put there.
+func TestRepairKeepsOutFirst(t *testing.T) {
+	w := newWorld(t)
+	table := open(t, config())
+	login(t, table, Client{Addr: alice})
+	w.flows(udp(alice, 1, server, 1), w.tun, w.lan)
+	table.mu.Lock()
+	table.clients[bob] = &entry{client: Client{Addr: bob}, content: &content{id: "nowhere"}}
+	nft(t, "flush ruleset")
+	if err := table.verify(); !errors.Is(err, unix.ENOENT) || !table.metric.broken.Load() {
+		t.Errorf("%v, broken %v", err, table.metric.broken.Load())
+	}
+	w.drops(table, udp(alice, 1, server, 1), w.tun, countNoLease)
+	delete(table.clients, bob)
+	table.mu.Unlock()
+	if err := table.Verify(); err != nil || table.metric.broken.Load() {
+		t.Errorf("%v, broken %v", err, table.metric.broken.Load())
+	}
+	w.flows(udp(alice, 1, server, 1), w.tun, w.lan)
+}
 
 // Somebody who takes the table away as often as it comes does not get all our time.
 func TestFight(t *testing.T) {

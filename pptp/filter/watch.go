@@ -46,10 +46,10 @@ func (t *Table) watch() {
 }
 
 // foreign says whether an event is somebody else's change of our table. The name of
-// the table is attribute 1 of all that has one, but for the event that ends a
-// transaction, which has a number there.
+// the table is attribute 1 of all that is in one; the event that ends a transaction
+// belongs to no family.
 func (t *Table) foreign(e netlink.Message) bool {
-	return e.Header.Type>>8 == unix.NFNL_SUBSYS_NFTABLES && e.Header.Type&0xff != unix.NFT_MSG_NEWGEN &&
+	return e.Header.Type>>8 == unix.NFNL_SUBSYS_NFTABLES &&
 		len(e.Data) >= nfgenmsgLen && e.Data[0] == unix.NFPROTO_IPV4 &&
 		e.Header.PID != t.kernel.port.Load() &&
 		attributes(e.Data[nfgenmsgLen:]).get(unix.NFTA_TABLE_NAME).text() == t.table.Name
