@@ -19,7 +19,7 @@ type Site struct {
 	Dir                      string
 	Radiusd, Gateway, Policy string // files
 	Auth, Acct, RadSec       string // addresses of the service
-	Metrics                  string
+	Metrics, Portal          string // addresses of the service, too
 	PPTP                     string // address of the node
 	Node                     config.Identity
 	Secret                   string // of clients by UDP
@@ -60,7 +60,7 @@ func NewSite(t testing.TB) *Site {
 	dir := t.TempDir()
 	s := &Site{
 		Dir: dir, Radiusd: filepath.Join(dir, "radiusd.yaml"), Gateway: filepath.Join(dir, "gateway.yaml"), Policy: filepath.Join(dir, "policy.yaml"),
-		Auth: FreeUDP(t), Acct: FreeUDP(t), RadSec: FreeTCP(t), Metrics: FreeTCP(t), PPTP: FreeTCP(t), Secret: "shared-by-test",
+		Auth: FreeUDP(t), Acct: FreeUDP(t), RadSec: FreeTCP(t), Metrics: FreeTCP(t), Portal: FreeTCP(t), PPTP: FreeTCP(t), Secret: "shared-by-test",
 	}
 	ca, err := pki.Open(filepath.Join(dir, "tls"))
 	if err != nil {
@@ -87,9 +87,10 @@ key_ring_file: keys
 users_file: users
 policy_file: policy.yaml
 audit: {file: audit.json}
+portal: {listen: %q, url: "https://%s", cert_file: tls/service1.pem, key_file: tls/service1.key}
 metrics: {listen: %q}
 log: {level: debug}
-`, s.Auth, s.Acct, s.RadSec, NodeName, s.Metrics))
+`, s.Auth, s.Acct, s.RadSec, NodeName, s.Portal, s.Portal, s.Metrics))
 	s.Write(t, "gateway.yaml", fmt.Sprintf(`node: gw1
 pptp: {listen: %q, inside: 203.0.113.1, tun: %s, timers: {drain: 2s}}
 radius:
