@@ -143,11 +143,14 @@ func (d *service) last(t *testing.T) string {
 	var all []string
 	for line := range strings.Lines(d.audit.String()) {
 		var r struct {
-			Reason, Factor string
-			Change         bool
+			Msg, Reason, Factor string
+			Change              bool
 		}
 		if err := json.Unmarshal([]byte(line), &r); err != nil {
 			t.Fatal(err)
+		}
+		if r.Msg != "login" { // what the shield has found, besides
+			continue
 		}
 		all = append(all, fmt.Sprintf("%s/%s/%v", r.Reason, r.Factor, r.Change))
 	}
