@@ -117,7 +117,7 @@ func (b *browser) do(r *http.Request) {
 	}
 	b.path, b.code, b.head, b.body = r.URL.Path, res.StatusCode, res.Header, w.Body.String()
 	b.doc = nil
-	if strings.HasPrefix(res.Header.Get("Content-Type"), "text/html") {
+	if strings.HasPrefix(res.Header.Get("Content-Type"), "text/html") && r.Method != http.MethodHead {
 		b.doc = checkPage(b.s.t, r.Method+" "+r.URL.Path, b.body)
 	}
 }
