@@ -12,6 +12,9 @@ func (q *Query) Digits() ([]int, error) {
 	for _, t := range list {
 		all = append(all, t.Digits)
 	}
+	for _, g := range q.given {
+		all = append(all, g.Digits)
+	}
 	slices.Sort(all)
 	slices.Reverse(all)
 	return slices.Compact(all), nil

@@ -123,6 +123,9 @@ type Query struct {
 
 	codes     *store.Get // with WithRecovery
 	usedCodes *store.Marks
+
+	given    []given // by With
+	unusable int
 }
 
 // Ask says what to load for a login.
@@ -143,8 +146,11 @@ func (q *Query) Seqs() []store.Seq {
 	return []store.Seq{s}
 }
 
-// Enrolled reports whether the user has a token.
-func (q *Query) Enrolled() bool { return q.record.Found && q.record.Value != "" }
+// Enrolled reports whether the user has a token. One that cannot be used is one, too:
+// its user must not pass for somebody who may do without.
+func (q *Query) Enrolled() bool {
+	return q.record.Found && q.record.Value != "" || len(q.given) > 0 || q.unusable > 0
+}
 
 // Check compares a code with all tokens at all steps allowed, in the same time
 // whichever matches and whether there is a token at all. It asks nobody; an
@@ -154,12 +160,15 @@ func (v *Verifier) Check(now time.Time, q *Query, code string) (Result, error) {
 	if q.codes != nil && looksLikeRecovery(code) {
 		return v.checkRecovery(q, code)
 	}
-	tokens, err := v.open(q.user, q.record.Value)
+	tokens, err := v.tokens(q)
 	if err != nil {
 		return Result{}, err
 	}
 	if len(tokens) == 0 {
 		_, _, err := v.match(now, v.dummy, code, 0, 0)
+		if q.Enrolled() {
+			return Result{Outcome: Wrong}, err
+		}
 		return Result{Outcome: NotEnrolled}, err
 	}
 	r := Result{Outcome: Wrong}

@@ -178,3 +178,17 @@ func undashed(typed string) string {
 		return r
 	}, typed)
 }
+
+// RecoveryAged says whether a user's recovery codes are under an old key of the ring. They
+// cannot be put under the current one: that key must stay until they are made anew.
+func (v *Verifier) RecoveryAged(ctx context.Context, user string) (bool, error) {
+	q := v.Ask(user).WithRecovery()
+	if err := v.store.Do(ctx, q.Seqs()...); err != nil {
+		return false, err
+	}
+	r, err := q.recovery()
+	if err != nil {
+		return false, err
+	}
+	return len(r.Digests) > 0 && v.ring.StaleDigest(r.Digests[0]), nil
+}

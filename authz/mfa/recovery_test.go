@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"postern/internal/seal"
 	"postern/internal/store/storetest"
 )
 
@@ -120,4 +121,29 @@ func TestOneRecoveryCodeOneUse(t *testing.T) {
 			t.Errorf("used %d times", won.Load())
 		}
 	})
+}
+
+func TestRecoveryAged(t *testing.T) {
+	b := storetest.Embedded(t)
+	both, err := seal.ParseRing([]byte("b AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\na AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, rotated := New(b, ring(t), Config{}), New(b, both, Config{})
+	codes, err := old.NewRecovery(ctx, "alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct {
+		v    *Verifier
+		user string
+		want bool
+	}{{old, "alice", false}, {rotated, "alice", true}, {rotated, "bob", false}} {
+		if aged, err := row.v.RecoveryAged(ctx, row.user); aged != row.want || err != nil {
+			t.Errorf("%s: %v, %v", row.user, aged, err)
+		}
+	}
+	if r := withRecovery(t, rotated, "alice", codes[0]); r.Outcome != OK {
+		t.Errorf("under an old key: %+v", r)
+	}
 }

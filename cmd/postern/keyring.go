@@ -1,8 +1,6 @@
 package main
 
 import (
-	"fmt"
-
 	"github.com/spf13/cobra"
 
 	"postern/authz/directory"
@@ -78,15 +76,15 @@ func keyringRotate(c *cli) *cobra.Command {
 
 func keyringReseal(c *cli) *cobra.Command {
 	return &cobra.Command{
-		Use:   "reseal [NAME]...",
+		Use:   "reseal",
 		Short: "Put all secrets under the newest key",
-		Long: "Put the passwords of all users files, and the tokens of everybody in them and of each NAME, under the newest key\n" +
-			"of the key ring. People of other directories are in no list here: name those who have a token. A machine account's\n" +
-			"secret is sealed anew by `postern ad rotate`. Only then may an old key leave the file.",
-		ValidArgsFunction: c.completeUser,
-		RunE: func(cmd *cobra.Command, args []string) error {
+		Long: "Put the passwords of all users files, and everybody's tokens and keys, under the newest key of the key ring. A\n" +
+			"machine account's secret is sealed anew by `postern ad rotate`. Only then may an old key leave the file, and only\n" +
+			"where nobody's recovery codes are under it any more.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			return c.withFactors(func(s *secondFactors) error {
-				passwords, names := 0, []string(nil)
+				passwords := 0
 				for _, p := range usersFiles(s.cfg) {
 					if err := withFile(s.cfg, p, func(u *directory.Users) error {
 						n, err := u.Reseal()
@@ -96,31 +94,13 @@ func keyringReseal(c *cli) *cobra.Command {
 						return err
 					}
 				}
-				if len(usersFiles(s.cfg)) > 0 {
-					var err error
-					if names, err = s.names(nil); err != nil {
-						return err
-					}
+				r, err := s.rekey(cmd.Context(), nil)
+				if err != nil {
+					return err
 				}
-				if len(args) > 0 {
-					others, err := s.names(args)
-					if err != nil {
-						return err
-					}
-					names = append(names, others...)
-				}
-				people := 0
-				for _, name := range names {
-					changed, err := s.Reseal(cmd.Context(), name)
-					if err != nil {
-						return fmt.Errorf("tokens of %s: %w", name, err)
-					}
-					if changed {
-						people++
-					}
-				}
-				return c.say(map[string]any{"passwords": passwords, "people_with_tokens": people, "done": "resealed"},
-					"%d passwords, and the tokens of %d people, are under the newest key now", passwords, people)
+				r.told(c)
+				v := map[string]any{"passwords": passwords, "people_with_tokens": r.Changed, "recovery_codes_of": r.Recovery, "done": "resealed"}
+				return c.say(v, "%d passwords, and the tokens and keys of %d people, are under the newest key now", passwords, r.Changed)
 			})
 		},
 	}

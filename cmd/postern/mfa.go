@@ -5,13 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"postern/authz/directory"
 	"postern/authz/mfa"
 	"postern/cmd/internal/service"
 	"postern/internal/config"
@@ -20,15 +21,17 @@ import (
 )
 
 func mfaCommand(c *cli) *cobra.Command {
-	return group("mfa", "Second factors", mfaEnroll(c), mfaList(c), mfaRemove(c))
+	return group("mfa", "Second factors", mfaEnroll(c), mfaTicket(c), mfaList(c), mfaShow(c), mfaRemove(c), mfaReset(c),
+		mfaRecovery(c), mfaImport(c), mfaRekey(c), mfaGrants(c), mfaRevoke(c))
 }
 
 // secondFactors is what they are kept in.
 type secondFactors struct {
 	*mfa.Verifier
-	cli  *cli
-	cfg  *config.Service
-	ring *seal.Ring
+	cli   *cli
+	cfg   *config.Service
+	ring  *seal.Ring
+	store store.Store
 }
 
 func (c *cli) withFactors(f func(s *secondFactors) error) error {
@@ -37,7 +40,7 @@ func (c *cli) withFactors(f func(s *secondFactors) error) error {
 		if err != nil {
 			return err
 		}
-		return f(&secondFactors{service.NewVerifier(cfg, st, ring), c, cfg, ring})
+		return f(&secondFactors{service.NewVerifier(cfg, st, ring), c, cfg, ring, st})
 	})
 }
 
@@ -46,11 +49,8 @@ func (s *secondFactors) canonical(typed string) (name string, known bool, err er
 	return account(s.cfg, s.ring, typed)
 }
 
-// names are the canonical names of those typed; of all in the users files for none.
+// names are the canonical names of those typed.
 func (s *secondFactors) names(typed []string) ([]string, error) {
-	if len(typed) == 0 {
-		return s.cli.everybody(s.cfg, s.ring)
-	}
 	names := make([]string, len(typed))
 	for i, t := range typed {
 		var err error
@@ -73,12 +73,9 @@ func mfaEnroll(c *cli) *cobra.Command {
 		ValidArgsFunction: c.completeUser,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.withFactors(func(s *secondFactors) error {
-				name, known, err := s.canonical(args[0])
+				name, err := s.person(args[0])
 				if err != nil {
 					return err
-				}
-				if !known {
-					return fmt.Errorf("%s: %w", args[0], directory.ErrNotFound)
 				}
 				e, err := enroll(cmd.Context(), s.Verifier, name, label, replace, more)
 				if err != nil {
@@ -145,30 +142,24 @@ func mfaList(c *cli) *cobra.Command {
 	return &cobra.Command{
 		Use:               "list [NAME]",
 		Aliases:           []string{"ls"},
-		Short:             "List the tokens of a user, or of all in the users files",
+		Short:             "List the tokens of a user, or of everybody",
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: c.completeUser,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			list := []row{}
 			err := c.withFactors(func(s *secondFactors) error {
-				names, err := s.names(args)
-				if err != nil {
-					return err
-				}
-				for _, name := range names {
+				return s.each(cmd.Context(), args, func(name string) error {
 					tokens, err := s.Tokens(cmd.Context(), name)
-					if err != nil {
-						return err
-					}
 					for _, t := range tokens {
 						list = append(list, row{name, t})
 					}
-				}
-				return nil
+					return err
+				})
 			})
 			if err != nil {
 				return err
 			}
+			slices.SortStableFunc(list, func(a, b row) int { return strings.Compare(a.User, b.User) })
 			return c.show(list, func(w *tabwriter.Writer) {
 				fmt.Fprintln(w, "USER\tTOKEN\tDIGITS\tPERIOD\tCREATED\tLABEL")
 				for _, t := range list {
@@ -184,7 +175,7 @@ func mfaRemove(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "remove NAME [TOKEN]",
 		Aliases:           []string{"rm"},
-		Short:             "Take a token from a user",
+		Short:             "Take a token from a user, and what is remembered",
 		Args:              cobra.RangeArgs(1, 2),
 		ValidArgsFunction: c.completeUser,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -194,6 +185,10 @@ func mfaRemove(c *cli) *cobra.Command {
 			return c.withFactors(func(s *secondFactors) error {
 				name, _, err := s.canonical(args[0])
 				if err != nil {
+					return err
+				}
+				// What was remembered by means of a token goes first: it must not outlive it.
+				if _, err := s.grants().RevokeAll(cmd.Context(), name); err != nil {
 					return err
 				}
 				if all {

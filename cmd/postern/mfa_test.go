@@ -199,7 +199,7 @@ func TestTokensOfRealms(t *testing.T) {
 	for _, r := range all {
 		users = append(users, r.User)
 	}
-	if want := []string{"alice@corp.example", "alice@plant", "alice@old.example"}; !slices.Equal(users, want) {
+	if want := []string{"alice@corp.example", "alice@old.example", "alice@plant", "alice@pppd"}; !slices.Equal(users, want) {
 		t.Errorf("all are %q, want %q", users, want)
 	}
 	if out := s.must(t, "", "mfa", "enroll", "--replace", `CORP\alice`); !strings.Contains(out, `login   CORP\alice+123456`) {

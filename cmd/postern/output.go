@@ -1,12 +1,17 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
 	"unicode"
+
+	"golang.org/x/term"
 )
 
 // show prints v as JSON where that was asked for, else as table writes it.
@@ -59,4 +64,31 @@ func visible(s string) string {
 		}
 		return '?'
 	}, s))
+}
+
+// sure asks a person at a terminal to type a name before something is lost. Elsewhere
+// --yes must be given.
+func (c *cli) sure(yes bool, format, name string) error {
+	if yes {
+		return nil
+	}
+	if f, ok := c.in.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) {
+		return errors.New("not at a terminal: give --yes")
+	}
+	fmt.Fprintf(c.errs, format, name)
+	line, err := bufio.NewReader(c.in).ReadString('\n')
+	if err != nil || strings.TrimSpace(line) != name {
+		return errors.New("nothing is changed")
+	}
+	return nil
+}
+
+// progressEvery is how often long work tells how far it is.
+const progressEvery = 1000
+
+// progress tells people at a terminal how far long work is.
+func (c *cli) progress(n int, what string) {
+	if f, ok := c.errs.(*os.File); ok && !c.quiet && n%progressEvery == 0 && term.IsTerminal(int(f.Fd())) {
+		fmt.Fprintf(c.errs, "\r%d %s …", n, what)
+	}
 }

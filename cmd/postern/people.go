@@ -12,7 +12,6 @@ import (
 	"postern/authz/mfa"
 	"postern/cmd/internal/service"
 	"postern/internal/config"
-	"postern/internal/seal"
 )
 
 // people is a users file and the realm it is of; nil: there are no realms.
@@ -28,13 +27,6 @@ func (p people) name() string {
 	return string(p.realm.Name)
 }
 
-// canonical is the name a user's state is kept under.
-func (p people) canonical(user string) string {
-	if p.realm == nil {
-		return strings.ToLower(user)
-	}
-	return strings.ToLower(user + "@" + p.realm.Suffix())
-}
 
 // typed is a name as its owner would type it.
 func (p people) typed(user string) string {
@@ -191,26 +183,6 @@ func withFile(cfg *config.Service, p people, f func(u *directory.Users) error) e
 		return err
 	}
 	return keep()
-}
-
-// everybody lists the canonical names of all users files.
-func (c *cli) everybody(cfg *config.Service, ring *seal.Ring) ([]string, error) {
-	all := usersFiles(cfg)
-	if len(all) == 0 {
-		_, err := c.usersFile(cfg)
-		return nil, err
-	}
-	var names []string
-	for _, p := range all {
-		users, err := (&directory.Users{Path: p.path, Ring: ring}).List()
-		if err != nil {
-			return nil, err
-		}
-		for _, x := range users {
-			names = append(names, p.canonical(x.Name))
-		}
-	}
-	return names, nil
 }
 
 // known finds an account, whatever the case it is typed in.
