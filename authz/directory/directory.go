@@ -75,6 +75,8 @@ type Account struct {
 
 	PasswordSet     time.Time // zero: not known
 	PasswordExpires time.Time // zero: never, or not known
+
+	Seeds Seeds // for one-time codes; a look at a directory's changes brings none
 }
 
 // MSCHAPv2 is a response to be verified. The hash is made by the caller, from the
