@@ -491,6 +491,10 @@ func TestPortalKeys(t *testing.T) {
 	b.See("The key was added")
 	b.See("blue key")
 	b.Shot("security")
+	var has struct{ Keys []struct{ ID, Label string } }
+	if out := p.tool(t, "", "mfa", "show", "carol", "-o", "json"); json.Unmarshal([]byte(out), &has) != nil || len(has.Keys) != 1 || has.Keys[0].Label != "blue key" {
+		t.Errorf("postern mfa show: %s", out)
+	}
 	if names, _ := key.Held(); !slices.Equal(names, []string{portalHost}) {
 		t.Errorf("the key is bound to %v", names)
 	}
@@ -549,4 +553,18 @@ func TestPortalKeys(t *testing.T) {
 	if b.Has(form("/step-up/key")) {
 		t.Error("a key is asked for that is gone")
 	}
+
+	// One that an operator takes away.
+	b.Open(portalURL + "/security/key")
+	b.Follow(form("/security/key") + submit)
+	b.See("Key without a name")
+	if out := p.tool(t, "", "mfa", "show", "carol", "-o", "json"); json.Unmarshal([]byte(out), &has) != nil || len(has.Keys) != 1 {
+		t.Fatalf("postern mfa show: %s", out)
+	}
+	if out := p.tool(t, "", "mfa", "remove", "carol", has.Keys[0].ID); !strings.Contains(out, "key "+has.Keys[0].ID+" of carol removed") {
+		t.Errorf("postern mfa remove: %s", out)
+	}
+	b.Reload()
+	b.Open(portalURL + "/security")
+	b.See("You have none.")
 }

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"postern/authz/mfa"
+	"postern/authz/mfa/webauthn"
 	"postern/cmd/internal/service"
 	"postern/internal/config"
 	"postern/internal/seal"
@@ -175,12 +176,12 @@ func mfaRemove(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "remove NAME [TOKEN]",
 		Aliases:           []string{"rm"},
-		Short:             "Take a token from a user, and what is remembered",
+		Short:             "Take a token or a security key from a user, and what is remembered",
 		Args:              cobra.RangeArgs(1, 2),
 		ValidArgsFunction: c.completeUser,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if all == (len(args) == 2) {
-				return errors.New("give a token (see `postern mfa list`), or --all")
+				return errors.New("give a token or a key (see `postern mfa show`), or --all")
 			}
 			return c.withFactors(func(s *secondFactors) error {
 				name, _, err := s.canonical(args[0])
@@ -197,7 +198,16 @@ func mfaRemove(c *cli) *cobra.Command {
 					}
 					return c.say(map[string]any{"user": name, "done": "removed all"}, "%s has no token any more", name)
 				}
-				if err := s.Remove(cmd.Context(), name, args[1]); err != nil {
+				err = s.Remove(cmd.Context(), name, args[1])
+				if k := s.keys(); k != nil && errors.Is(err, mfa.ErrNoToken) {
+					switch kerr := k.Remove(cmd.Context(), name, args[1]); {
+					case kerr == nil:
+						return c.say(map[string]any{"user": name, "key": args[1], "done": "removed"}, "key %s of %s removed", args[1], name)
+					case !errors.Is(kerr, webauthn.ErrNoKey):
+						return kerr
+					}
+				}
+				if err != nil {
 					return err
 				}
 				return c.say(map[string]any{"user": name, "token": args[1], "done": "removed"}, "token %s of %s removed", args[1], name)

@@ -140,7 +140,7 @@ func TestRemoveTokens(t *testing.T) {
 	s.asked(t, &one, "mfa", "enroll", "alice")
 	s.asked(t, &two, "mfa", "enroll", "alice", "--add")
 	for _, args := range []string{"mfa remove alice", "mfa remove --all alice " + one.Token.ID} {
-		s.fails(t, "", "give a token (see `postern mfa list`), or --all", strings.Fields(args)...)
+		s.fails(t, "", "give a token or a key (see `postern mfa show`), or --all", strings.Fields(args)...)
 	}
 	s.fails(t, "", "no such token", "mfa", "remove", "alice", "nonsense")
 	if out := s.must(t, "", "mfa", "remove", "alice", one.Token.ID); out != "token "+one.Token.ID+" of alice removed\n" {
