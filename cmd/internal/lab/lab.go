@@ -32,7 +32,10 @@ type Options struct {
 	Verbose bool      // log what happens, not only what is wrong
 }
 
-const pptpPort = 1723
+const (
+	pptpPort   = 1723
+	portalPort = 8443 // on the node's address in the network behind it
+)
 
 // Run runs the lab until ctx ends or, with Once, the tour does. With Once an error
 // says that a step of the tour went wrong.
@@ -66,10 +69,15 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	defer network.close()
+	names, err := network.serveNames(f.Plan)
+	if err != nil {
+		return err
+	}
+	defer names.close()
 	if f.RadSec, err = freePort(); err != nil {
 		return err
 	}
-	if err := s.write(f); err != nil {
+	if err := s.write(&f); err != nil {
 		return err
 	}
 	l := &lab{opts: o, state: s, files: f, network: network, say: newNarrator(o.Out)}
@@ -171,7 +179,9 @@ func (l *lab) writeEnv() error {
 	}
 	return l.state.writeEnv([][2]string{
 		{"PPTP_ADDR", addr},
-		{"USER", userName}, {"PASSWORD", x.Password}, {"TOTP_URL", x.TOTPURL},
+		{"USER", userName}, {"PASSWORD", x.Password}, {"TOTP_URL", x.Token.URL},
+		{"USER_PORTAL", userDesk}, {"PASSWORD_PORTAL", x.DeskPassword}, {"TOTP_URL_PORTAL", x.DeskToken.URL},
+		{"PORTAL_URL", l.files.PortalURL}, {"PORTAL_ADDR", l.files.Portal.String()}, {"CA_FILE", l.state.path("tls", "ca.pem")},
 		{"USER_NO_MFA", userMachine}, {"PASSWORD_NO_MFA", x.MachinePassword},
 		{"RADIUS_ADDR", radius}, {"RADIUS_SECRET", x.RadiusSecret},
 		{"INSIDE_ADDR", l.files.Plan.host.String()}, {"INSIDE_NETNS", l.network.name},

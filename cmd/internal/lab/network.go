@@ -206,6 +206,21 @@ func newNamed(name string) (netns.NsHandle, error) {
 	return ns, errors.Join(err, netns.Set(ours))
 }
 
+// within runs f on a thread in a namespace: sockets and devices opened by f belong to it.
+func within(ns netns.NsHandle, f func() error) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	ours, err := netns.Get()
+	if err != nil {
+		return err
+	}
+	defer ours.Close()
+	if err := netns.Set(ns); err != nil {
+		return err
+	}
+	return errors.Join(f(), netns.Set(ours))
+}
+
 func loopbackUp(h *netlink.Handle) error {
 	lo, err := h.LinkByName("lo")
 	if err != nil {
@@ -243,7 +258,8 @@ func sweepStale() (found bool) {
 	names, _ := filepath.Glob(filepath.Join(netnsDir, netnsPrefix+"*"))
 	for _, f := range names {
 		name := filepath.Base(f)
-		pid, err := strconv.Atoi(strings.TrimPrefix(name, netnsPrefix))
+		digits, _, _ := strings.Cut(strings.TrimPrefix(name, netnsPrefix), "-")
+		pid, err := strconv.Atoi(digits)
 		if err == nil && syscall.Kill(pid, 0) == syscall.ESRCH {
 			found = netns.DeleteNamed(name) == nil || found
 		}

@@ -28,9 +28,11 @@ const (
 	userName    = "alice"
 	userMachine = "scanner"
 	userVictim  = "victim"
+	userDesk    = "carol" // whose client has no place for a code
 
 	groupPeople   = "lab-people"
 	groupMachines = "lab-machines"
+	groupDesk     = "lab-desk"
 )
 
 // refusedSource is the address the lab's policy turns away.
@@ -41,18 +43,17 @@ type secrets struct {
 	Password        string `json:"password"`
 	MachinePassword string `json:"machine_password"`
 	VictimPassword  string `json:"victim_password"`
+	DeskPassword    string `json:"desk_password"`
 	RadiusSecret    string `json:"radius_secret"`
-	TOTPURL         string `json:"totp_url"`
-	Token           string `json:"token"` // its ID
-	LastStep        int64  `json:"last_step"`
+	Token           token  `json:"token"`      // alice's
+	DeskToken       token  `json:"desk_token"` // carol's
 }
 
-// lastStep is the one-time-code step that the tour used last.
-func (s *state) lastStep() int64 { return s.secrets.LastStep }
-
-func (s *state) setLastStep(step int64) {
-	s.secrets.LastStep = step
-	_ = s.save() // at worst the next tour's first code is a replay
+// token is what an authenticator app has, and what we remember of it.
+type token struct {
+	URL      string `json:"url"`
+	ID       string `json:"id"`
+	LastStep int64  `json:"last_step"` // of the code that a tour used last
 }
 
 // state is the lab's directory.
@@ -116,7 +117,8 @@ func (s *state) close() { s.unlock() }
 // begins again.
 func (s *state) make() error {
 	s.secrets = secrets{
-		Password: rand.Text()[:16], MachinePassword: rand.Text()[:16], VictimPassword: rand.Text()[:16], RadiusSecret: rand.Text(),
+		Password: rand.Text()[:16], MachinePassword: rand.Text()[:16], VictimPassword: rand.Text()[:16],
+		DeskPassword: rand.Text()[:16], RadiusSecret: rand.Text(),
 	}
 	ring, err := seal.ReadFile(s.path("secrets", "keys"))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -135,6 +137,7 @@ func (s *state) make() error {
 	if err := errors.Join(
 		users.Add(directory.User{Name: userName, Groups: []string{groupPeople}}, s.secrets.Password),
 		users.Add(directory.User{Name: userVictim, Groups: []string{groupPeople}}, s.secrets.VictimPassword),
+		users.Add(directory.User{Name: userDesk, Groups: []string{groupDesk}}, s.secrets.DeskPassword),
 		users.Add(directory.User{Name: userMachine, Groups: []string{groupMachines}}, s.secrets.MachinePassword),
 	); err != nil {
 		return err
@@ -151,7 +154,7 @@ func (s *state) save() error {
 }
 
 // certificates makes a certification authority and an identity each for node and
-// service, for the RadSec connection between them; those near their end anew.
+// service, for the RadSec connection between them, and for the portal; those near their end anew.
 func (s *state) certificates() error {
 	ca, err := pki.Open(s.path("tls"))
 	if err != nil {
@@ -159,30 +162,35 @@ func (s *state) certificates() error {
 	}
 	_, errNode := ca.Issue("node", pki.ForClient, nodeCertName)
 	_, errService := ca.Issue("service", pki.ForServer, "service.postern.lab", "127.0.0.1")
-	return errors.Join(errNode, errService)
+	_, errPortal := ca.Issue("portal", pki.ForServer, portalName)
+	return errors.Join(errNode, errService, errPortal)
 }
 
 // nodeCertName is how the service knows the node.
 const nodeCertName = "node.postern.lab"
 
-// enroll gives alice a token, unless the store has the one we know. Another Redis, or
-// a flushed one, or one that another lab has used, has not.
+// enroll gives everybody with a code a token, unless the store has the one we know.
+// Another Redis, or a flushed one, or one that another lab has used, has not.
 func (s *state) enroll(ctx context.Context, v *mfa.Verifier) error {
-	tokens, err := v.Tokens(ctx, userName)
+	return errors.Join(s.enrollOne(ctx, v, userName, &s.secrets.Token), s.enrollOne(ctx, v, userDesk, &s.secrets.DeskToken))
+}
+
+func (s *state) enrollOne(ctx context.Context, v *mfa.Verifier, user string, known *token) error {
+	tokens, err := v.Tokens(ctx, user)
 	if err != nil {
 		return err
 	}
-	if len(tokens) == 1 && tokens[0].ID == s.secrets.Token {
+	if len(tokens) == 1 && tokens[0].ID == known.ID {
 		return nil
 	}
-	if err := v.Reset(ctx, userName); err != nil {
+	if err := v.Reset(ctx, user); err != nil {
 		return err
 	}
-	e, err := v.Enroll(ctx, time.Now(), userName, "lab")
+	e, err := v.Enroll(ctx, time.Now(), user, "lab")
 	if err != nil {
 		return err
 	}
-	s.secrets.TOTPURL, s.secrets.Token, s.secrets.LastStep = e.URL, e.Token.ID, 0
+	*known = token{URL: e.URL, ID: e.Token.ID}
 	return s.save()
 }
 
@@ -197,17 +205,21 @@ type files struct {
 	NoLockout bool
 	Stateful  bool
 
+	Portal                                         netip.AddrPort
+	PortalURL                                      string
 	First, Last, Inside, Node, Pool, Host, Refused string
 	TUN                                            string // of this process: two labs need two
 	RadiusAcct                                     netip.AddrPort
-	People, Machines                               string
+	People, Machines, Desk                         string
 }
 
 // write writes the three files.
-func (s *state) write(f files) error {
+func (s *state) write(f *files) error {
 	f.First, f.Last, f.Inside, f.Node = f.Plan.first.String(), f.Plan.last.String(), f.Plan.inside.String(), f.Plan.node.String()
+	f.Portal = netip.AddrPortFrom(f.Plan.router, portalPort)
+	f.PortalURL = fmt.Sprintf("https://%s:%d", portalName, portalPort)
 	f.Pool, f.Host, f.Refused = f.Plan.pool.String(), f.Plan.host.String(), refusedSource.String()
-	f.People, f.Machines = groupPeople, groupMachines
+	f.People, f.Machines, f.Desk = groupPeople, groupMachines, groupDesk
 	f.TUN = fmt.Sprintf("plt%d", os.Getpid())
 	for name, text := range map[string]string{"gateway.yaml": gatewayYAML, "radiusd.yaml": radiusdYAML, "policy.yaml": policyYAML} {
 		var b bytes.Buffer
@@ -241,6 +253,8 @@ tls:
   ca_file: tls/ca.pem
   cert_file: tls/node.pem
   key_file: tls/node.key
+filter:
+  portal: ["{{.Portal}}"]
 spool: {dir: spool}
 log: {level: info, format: text}
 `
@@ -260,6 +274,7 @@ radius:
 clients:
   - name: lab-node
     certificates: [node.postern.lab]
+    node: true
 {{- if .Radius.IsValid}}
   - name: loopback # other NAS, by RADIUS/UDP
     networks: [127.0.0.0/8]
@@ -276,6 +291,12 @@ store:
 {{- end}}
 key_ring_file: secrets/keys
 users_file: users
+portal:
+  listen: {{.Portal}}
+  url: {{.PortalURL}}
+  cert_file: tls/portal.pem
+  key_file: tls/portal.key
+  name: Postern lab
 policy_file: policy.yaml
 lockout:
   disabled: {{.NoLockout}}
@@ -304,6 +325,21 @@ rules:
     when: {group: {{.Machines}}}
     then:
       permit: {factor: none, pool: lab, dns: [{{.Host}}], interim: 1m}
+
+  - id: desk
+    description: >
+      People at a desk may give the code in the portal, and are remembered at their address.
+    when: {group: {{.Desk}}}
+    then:
+      permit:
+        factor: code
+        carriers: [inline, remembered, quarantine]
+        remember: {for: 1h}
+        quarantine: 5m
+        pool: lab
+        dns: [{{.Host}}]
+        session_timeout: 8h
+        interim: 1m
 
   - id: people
     description: People need a one-time code.

@@ -53,7 +53,7 @@ func TestStateIsMadeOnce(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "sub", "lab")
 	first := opened(t, dir)
 	x := first.secrets
-	for _, secret := range []string{x.Password, x.MachinePassword, x.VictimPassword, x.RadiusSecret} {
+	for _, secret := range []string{x.Password, x.MachinePassword, x.VictimPassword, x.DeskPassword, x.RadiusSecret} {
 		if len(secret) < 16 {
 			t.Errorf("a secret of %d characters", len(secret))
 		}
@@ -71,10 +71,13 @@ func TestStateIsMadeOnce(t *testing.T) {
 	if _, err := openState(dir); err == nil || err.Error() != "another lab is using it" {
 		t.Errorf("two at once: %v", err)
 	}
-	second.setLastStep(42)
+	second.secrets.Token.LastStep = 42
+	if err := second.save(); err != nil {
+		t.Error(err)
+	}
 	second.close()
-	if third := opened(t, dir); third.lastStep() != 42 {
-		t.Errorf("last step %d", third.lastStep())
+	if third := opened(t, dir); third.secrets.Token.LastStep != 42 {
+		t.Errorf("last step %d", third.secrets.Token.LastStep)
 	}
 }
 
@@ -108,7 +111,7 @@ func TestStateThatIsNotWhole(t *testing.T) {
 func TestNobodyElseReadsIt(t *testing.T) {
 	s := opened(t, filepath.Join(t.TempDir(), "lab"))
 	f := someFiles()
-	if err := s.write(f); err != nil {
+	if err := s.write(&f); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.writeEnv([][2]string{{"X", "y"}}); err != nil {
@@ -154,7 +157,7 @@ func TestConfigurationsAreRight(t *testing.T) {
 			f.RadiusAcct = netip.MustParseAddrPort("127.0.0.1:1813")
 		}
 		name := fmt.Sprintf("lockout off %v, stateful %v, redis %v, radius %v", f.NoLockout, f.Stateful, f.Redis != "", f.Radius.IsValid())
-		if err := s.write(f); err != nil {
+		if err := s.write(&f); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 		svc, err := config.LoadService(s.path("radiusd.yaml"))
@@ -185,7 +188,7 @@ func TestConfigurationsAreRight(t *testing.T) {
 	// A URL ends where it ends, whatever is in it.
 	f := someFiles()
 	f.Redis = "redis://127.0.0.1:6379/\"]\nkind: embedded #"
-	if err := s.write(f); err != nil {
+	if err := s.write(&f); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := config.LoadService(s.path("radiusd.yaml")); err == nil || !strings.Contains(err.Error(), "not a Redis URL") {
@@ -195,7 +198,8 @@ func TestConfigurationsAreRight(t *testing.T) {
 
 func TestPolicyProvesItself(t *testing.T) {
 	s := opened(t, t.TempDir())
-	if err := s.write(someFiles()); err != nil {
+	f := someFiles()
+	if err := s.write(&f); err != nil {
 		t.Fatal(err)
 	}
 	src, err := os.ReadFile(s.path("policy.yaml"))
@@ -242,7 +246,8 @@ func TestTokenBelongsToTheStore(t *testing.T) {
 	dir := t.TempDir()
 	verifier := func(s *state, db string) (*mfa.Verifier, store.Store) {
 		t.Helper()
-		if err := s.write(someFiles()); err != nil {
+		f := someFiles()
+		if err := s.write(&f); err != nil {
 			t.Fatal(err)
 		}
 		cfg, err := config.LoadService(s.path("radiusd.yaml"))
@@ -267,7 +272,7 @@ func TestTokenBelongsToTheStore(t *testing.T) {
 		if err := s.enroll(t.Context(), v); err != nil {
 			t.Fatal(err)
 		}
-		_, secret, _ := strings.Cut(s.secrets.TOTPURL, "secret=")
+		_, secret, _ := strings.Cut(s.secrets.Token.URL, "secret=")
 		code, err := totp.GenerateCode(secret, time.Now())
 		if err != nil {
 			t.Fatal(err)
@@ -279,7 +284,7 @@ func TestTokenBelongsToTheStore(t *testing.T) {
 		if r, err := v.Check(time.Now(), q, code); err != nil || r.Outcome != mfa.OK {
 			t.Errorf("its code is %v: %v", r.Outcome, err)
 		}
-		return s.secrets.TOTPURL
+		return s.secrets.Token.URL
 	}
 	mine := opened(t, filepath.Join(dir, "mine"))
 	first := enroll(mine, "a.db")

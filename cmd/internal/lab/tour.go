@@ -34,10 +34,11 @@ func (l *lab) tour(ctx context.Context) error {
 	n.note("node      PPTP on %v, tunnels' inside %v", l.dialAddr(), l.files.Plan.node)
 	n.note("service   RADIUS over TLS on %v; store: %s", l.files.RadSec, l.storeName())
 	n.note("inside    host %v behind the node, in network namespace %s", l.files.Plan.host, l.network.name)
-	n.note("users     %s needs a one-time code, %s (a machine) does not", userName, userMachine)
+	n.note("portal    %s", l.files.PortalURL)
+	n.note("users     %s needs a one-time code, %s may give hers in the portal, %s (a machine) needs none", userName, userDesk, userMachine)
 
 	for _, step := range []func(context.Context){
-		l.withoutCode, l.withCode, l.wrongPasswords, l.refusedNetwork,
+		l.withoutCode, l.withCode, l.desk, l.wrongPasswords, l.refusedNetwork,
 	} {
 		if step(ctx); ctx.Err() != nil {
 			return ctx.Err()
@@ -116,7 +117,7 @@ func (l *lab) withoutCode(ctx context.Context) {
 func (l *lab) withCode(ctx context.Context) {
 	n := l.say
 	n.step("The right password and a one-time code behind the name")
-	code, err := l.code(ctx)
+	code, err := l.code(ctx, &l.state.secrets.Token)
 	if err != nil {
 		n.check(false, "no code: %v", err)
 		return
@@ -144,6 +145,16 @@ func (l *lab) session(ctx context.Context, s *client.Session, took time.Duration
 	n.check(true, "session up in %v: address %v, DNS %v", took.Round(time.Millisecond), s.Local(), s.DNS())
 	n.check(l.files.Plan.pool.Contains(s.Local()) && s.Peer() == l.files.Plan.node, "the address is from the policy's pool, the other end is the node's (%v)", s.Peer())
 	n.check(send != "" && recv != "", "MPPE agreed: %s from the client, %s to it", send, recv)
+	l.pings(ctx, s)
+	st := s.Stats()
+	n.check(st.OutPackets >= 3 && st.InPackets >= 3, "counted: %d packets and %d octets out, %d packets and %d octets in",
+		st.OutPackets, st.OutOctets, st.InPackets, st.InOctets)
+	n.check(s.Close() == nil, "hung up")
+}
+
+// pings reaches the host behind the node.
+func (l *lab) pings(ctx context.Context, s *client.Session) {
+	n := l.say
 	for _, size := range []int{56, 512, 1372} {
 		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		rtt, err := s.Ping(ctx, l.files.Plan.host, size)
@@ -154,10 +165,6 @@ func (l *lab) session(ctx context.Context, s *client.Session, took time.Duration
 		}
 		n.check(true, "ping of %d octets to %v through the tunnel: %v", size, l.files.Plan.host, rtt.Round(10*time.Microsecond))
 	}
-	st := s.Stats()
-	n.check(st.OutPackets >= 3 && st.InPackets >= 3, "counted: %d packets and %d octets out, %d packets and %d octets in",
-		st.OutPackets, st.OutOctets, st.InPackets, st.InOctets)
-	n.check(s.Close() == nil, "hung up")
 }
 
 func (l *lab) wrongPasswords(ctx context.Context) {
@@ -203,24 +210,25 @@ func (l *lab) refusedNetwork(ctx context.Context) {
 
 // code computes a one-time code as an authenticator app does, and waits for the next
 // where this lab has used the current one before: the service takes each once.
-func (l *lab) code(ctx context.Context) (string, error) {
-	key, err := otp.NewKeyFromURL(l.state.secrets.TOTPURL)
+func (l *lab) code(ctx context.Context, t *token) (string, error) {
+	key, err := otp.NewKeyFromURL(t.URL)
 	if err != nil {
 		return "", err
 	}
 	period := int64(key.Period())
 	step := time.Now().Unix() / period
-	if last := l.state.lastStep(); step <= last {
-		next := time.Unix((last+1)*period, 0)
+	if step <= t.LastStep {
+		next := time.Unix((t.LastStep+1)*period, 0)
 		l.say.note("the current code was used in an earlier tour; the next comes in %v", time.Until(next).Round(time.Second))
 		select {
 		case <-time.After(time.Until(next)):
 		case <-ctx.Done():
 			return "", ctx.Err()
 		}
-		step = last + 1
+		step = t.LastStep + 1
 	}
-	l.state.setLastStep(step)
+	t.LastStep = step
+	_ = l.state.save() // at worst the next tour's first code is a replay
 	return hotp.GenerateCodeCustom(key.Secret(), uint64(step), hotp.ValidateOpts{Digits: key.Digits(), Algorithm: key.Algorithm()})
 }
 
@@ -232,8 +240,10 @@ func (l *lab) invite() {
 	n.note("PPTP server   %s   (TCP 1723 and GRE, IP protocol 47)", l.reachable())
 	n.note("user          %s+CODE   password %s", userName, x.Password)
 	n.note("              CODE from an authenticator app with this token:")
-	n.note("              %s", x.TOTPURL)
+	n.note("              %s", x.Token.URL)
 	n.note("or            %s        password %s   (no code)", userMachine, x.MachinePassword)
+	n.note("or            %s          password %s   (code in the portal, where http:// leads)", userDesk, x.DeskPassword)
+	n.note("              %s", x.DeskToken.URL)
 	n.note("then ping     %v", l.files.Plan.host)
 	n.note("Debian        apt-get install pptp-linux, then pon with mppe required (see deploy/clients.md)")
 	if l.files.Radius.IsValid() {
