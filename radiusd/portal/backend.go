@@ -70,10 +70,13 @@ type Factors struct {
 	More     int
 	Recovery int // recovery codes left
 	Keys     int // WebAuthn credentials
+	// Elsewhere are those that the user's directory keeps: neither to be shown nor to be
+	// removed here.
+	Elsewhere int
 }
 
 // Enrolled says whether there is a factor that stays.
-func (f *Factors) Enrolled() bool { return len(f.Devices) > 0 || f.Keys > 0 }
+func (f *Factors) Enrolled() bool { return len(f.Devices)+f.Keys+f.Elsewhere > 0 }
 
 // Device is an authenticator app's token.
 type Device struct {

@@ -28,7 +28,7 @@ var routes []route
 func init() { // the pages lead to one another: a variable would be a cycle
 	routes = []route{
 		{name: "home", path: "/", get: (*visitor).home},
-		{name: "sign_in", path: "/sign-in", get: (*visitor).toHome, post: (*visitor).signIn},
+		{name: "sign_in", path: "/sign-in", get: (*visitor).signInForm, post: (*visitor).signIn},
 		{name: "sign_out", path: "/sign-out", get: (*visitor).toHome, post: (*visitor).signOut},
 		{name: "language", path: "/language", get: (*visitor).toHome, post: (*visitor).setLanguage},
 

@@ -58,7 +58,7 @@ func (v *visitor) removable(id string) *removeData {
 	}
 	for _, d := range f.Devices {
 		if d.ID == id {
-			return &removeData{ID: id, Label: v.label(d.Label), Last: len(f.Devices)+f.Keys == 1}
+			return &removeData{ID: id, Label: v.label(d.Label), Last: len(f.Devices)+f.Keys+f.Elsewhere == 1}
 		}
 	}
 	k, err := v.key(v.session.User, id)
@@ -67,7 +67,7 @@ func (v *visitor) removable(id string) *removeData {
 		v.away(err)
 		return nil
 	case k != nil:
-		return &removeData{ID: id, Label: cmp.Or(k.Label, v.lang.text("key.unnamed")), Key: true, Last: len(f.Devices)+f.Keys == 1}
+		return &removeData{ID: id, Label: cmp.Or(k.Label, v.lang.text("key.unnamed")), Key: true, Last: len(f.Devices)+f.Keys+f.Elsewhere == 1}
 	}
 	if err := v.notice("remove.gone"); err != nil {
 		v.away(err)

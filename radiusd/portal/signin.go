@@ -99,6 +99,16 @@ func (v *visitor) signInPage(name string, wrong ...mistake) {
 	})
 }
 
+// signInForm is for who is led to the step-up by the first page and has nothing that it
+// takes.
+func (v *visitor) signInForm() {
+	if v.session != nil {
+		v.toHome()
+		return
+	}
+	v.signInPage("")
+}
+
 // signIn judges password and code. There is one answer to everything that is wrong:
 // which of them it was, whether there is such a user, whether he has a second factor,
 // is locked or not permitted, is for the audit log. Only who has a key learns that the

@@ -258,3 +258,19 @@ func TestKeyStoreAway(t *testing.T) {
 		t.Error(r)
 	}
 }
+
+// Who has no key where only a key will do finds the way to one, from within.
+func TestKeyFirst(t *testing.T) {
+	s := newSite(t)
+	s.fake.add("alice")
+	s.fake.hold("alice", "ref-1", "198.51.100.7").Demands = policy.FactorWebAuthn
+	b := s.browser().get("/s/ref-1").at("/step-up", 200, "This connection needs a security key.", "You have none yet")
+	b.get("/").at("/step-up", 200)
+	b.get("/sign-in").at("/sign-in", 200, "Sign in")
+	b.submit("/sign-in", "name", "alice", "password", "correct horse", "code", "123456").at("/", 200, "Waits for its code")
+	b.get("/sign-in").at("/", 200, "My connections")
+	b.get("/step-up").at("/step-up", 200, "You have none yet", "Add a security key")
+	d := b.addKey("a")
+	b.get("/step-up").at("/step-up", 200).without("You have none yet")
+	b.keySubmit("/step-up/key", d).at("/done", 200)
+}
