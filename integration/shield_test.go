@@ -196,7 +196,7 @@ func TestShield(t *testing.T) {
 			}
 			wg.Wait()
 			again := d.attack(t, u.name, 100) // with nobody's right password in between
-			for i := range 5 { // one after the other, until there is nothing left for strangers
+			for i := range 5 {                // one after the other, until there is nothing left for strangers
 				d.loginAt(t, shieldPorts[i%2], u.name, "guess", fmt.Sprintf("100.66.%d.1", i))
 			}
 			most := stop()

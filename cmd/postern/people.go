@@ -27,7 +27,6 @@ func (p people) name() string {
 	return string(p.realm.Name)
 }
 
-
 // typed is a name as its owner would type it.
 func (p people) typed(user string) string {
 	if p.realm == nil || p.realm.Default {
