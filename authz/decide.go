@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -50,6 +51,8 @@ type Config struct {
 	// Clock measures how long steps take; nil: time.Now.
 	Clock   func() time.Time
 	Metrics prometheus.Registerer // nil: none
+	// Log takes what somebody must set right in the directory; nil: nobody is told.
+	Log *slog.Logger
 }
 
 // defaultQuarantine is time to find the telephone, and the portal.
@@ -57,11 +60,12 @@ const defaultQuarantine = 5 * time.Minute
 
 // Decider decides logins. It is safe for concurrent use.
 type Decider struct {
-	cfg     Config
-	grants  *grant.Keeper
-	keep    *keeper
-	metrics *metrics
-	policy  atomic.Pointer[ruling]
+	cfg      Config
+	grants   *grant.Keeper
+	keep     *keeper
+	mistakes *mistakes
+	metrics  *metrics
+	policy   atomic.Pointer[ruling]
 }
 
 // ruling is a policy in force with its pools. A login uses one from beginning to
@@ -86,7 +90,7 @@ func New(c Config) (*Decider, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Decider{cfg: c, grants: grant.New(c.Store), keep: newKeeper(c.Shield), metrics: m}
+	d := &Decider{cfg: c, grants: grant.New(c.Store), keep: newKeeper(c.Shield), mistakes: &mistakes{log: c.Log}, metrics: m}
 	if err := d.SetPolicy(c.Policy); err != nil {
 		return nil, err
 	}

@@ -196,12 +196,14 @@ func (d *Decider) find(ctx context.Context, l *login) (Reason, bool) {
 	}
 	l.account, l.rec.Realm, l.rec.SID = a, a.Realm, a.SID
 	if a.Name == l.user {
+		d.seeds(l)
 		return Permitted, false
 	}
 	l.user = a.Name
 	if reason, done := d.load(ctx, l); done {
 		return reason, true
 	}
+	d.seeds(l)
 	return d.askShield(ctx, l)
 }
 

@@ -160,6 +160,7 @@ func (d *Decider) permits(ctx context.Context, l *login, rec *session.Record) Re
 	if l.account = a; a.State == directory.StateUnknown {
 		return InternalError
 	}
+	d.seeds(l)
 	decision, r := d.review(rec, a)
 	l.decision = decision
 	return r.Reason

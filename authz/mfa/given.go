@@ -18,6 +18,10 @@ import (
 //	BASE32                                       6 digits, 30 s, SHA1
 //	v1.KEY.…                                     either of them, sealed for its user
 //
+// What is not marked as a seed must not be taken for one by mistake: a job or a place
+// is base32, too, and everybody knows it. So BASE32 is what programs write: capitals,
+// no spaces, 128 bits at least (RFC 4226 §4 R6). Shorter ones go into a URL.
+//
 // They are checked beside those of the store, which keeps their marks. A mark is named
 // by a keyed hash of the secret, that nothing can be had from: the directory has no
 // other name for it.
@@ -28,11 +32,15 @@ const (
 	// markPurpose and givenToken make the names of their marks.
 	markPurpose = "totp mark"
 	givenToken  = "given."
+	// minBare is the least of a seed outside a URL, in octets.
+	minBare = 16
 )
+
+var unpadded = base32.StdEncoding.WithPadding(base32.NoPadding)
 
 // Mistakes in a directory's seeds. None shows anything of them.
 var (
-	errSeedForm   = errors.New("no otpauth URL of a TOTP token, no base32, and not sealed")
+	errSeedForm   = errors.New("no otpauth URL of a TOTP token, no base32 of 16 octets or more, and not sealed")
 	errSeedParts  = errors.New("a secret, digits, period or algorithm that cannot be")
 	errSeedKey    = errors.New("sealed under a key that is not in the ring")
 	errSeedOpen   = errors.New("sealed for somebody else, or altered")
@@ -97,23 +105,23 @@ func (v *Verifier) readGiven(user, value string) (given, error) {
 // parseGiven reads a seed that is not sealed. The errors of what it calls could show it.
 func parseGiven(value string) (given, error) {
 	s := Seed{Digits: minDigits, Period: defaultPeriod, Algorithm: "SHA1"}
+	mistake, least := errSeedForm, minBare
 	if strings.HasPrefix(value, "otpauth:") {
 		if s.url(value) != nil {
-			return given{}, errSeedForm
+			return given{}, mistake
 		}
-	} else {
-		s.secret = value
+		mistake, least = errSeedParts, minSeed
+	} else if s.secret = value; strings.ContainsFunc(value, func(r rune) bool { return r == ' ' || r >= 'a' && r <= 'z' }) {
+		return given{}, mistake
 	}
 	s.User, s.Label = "of the account", ""
 	if s.check() != nil {
-		if strings.HasPrefix(value, "otpauth:") {
-			return given{}, errSeedParts
-		}
-		return given{}, errSeedForm
+		return given{}, mistake
 	}
-	octets, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(s.secret)
-	if err != nil {
-		return given{}, errSeedForm
+	octets, err := unpadded.DecodeString(s.secret)
+	// No octets have a base32 of one letter more than these (RFC 4648 §6).
+	if err != nil || len(octets) < least || len(unpadded.EncodeToString(octets)) != len(s.secret) {
+		return given{}, mistake
 	}
 	g := given{octets: octets, token: token{secret: s.secret, Token: Token{Digits: s.Digits, Period: int64(s.Period.Seconds()), Algorithm: s.Algorithm}}}
 	if g.Algorithm == "SHA1" {
@@ -131,7 +139,7 @@ func (v *Verifier) tokens(q *Query) ([]token, error) {
 	own := len(all)
 	for _, g := range q.given {
 		twice := slices.ContainsFunc(all[:own], func(t token) bool {
-			octets, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(strings.TrimRight(t.secret, "="))
+			octets, err := unpadded.DecodeString(strings.TrimRight(t.secret, "="))
 			return err == nil && same(octets, g.octets)
 		})
 		if twice { // it was taken over; see errSeedTwice

@@ -19,7 +19,7 @@ import (
 	"postern/internal/store/storetest"
 )
 
-const seedC = "NBSWY3DPEB3W64TMMQQGC3TE"
+const seedC = "NBSWY3DPEB3W64TMMQQGC3TENBSWY3DP"
 
 // givenCode is a code of a directory's token.
 func givenCode(t testing.TB, seed string, at time.Time, digits otp.Digits, period int64, a otp.Algorithm) string {
@@ -79,7 +79,7 @@ func TestGivenForms(t *testing.T) {
 		t.Fatal(err)
 	}
 	now := noon
-	for _, form := range []string{seedA, strings.ToLower(seedA), "GEZD GNBV GY3T QOJQ GEZD GNBV GY3T QOJQ", url, sealed, sealedURL} {
+	for _, form := range []string{seedA, seedA + "====", url, sealed, sealedURL} {
 		now = now.Add(time.Minute)
 		code := usual(t, seedA, now)
 		if got := use(t, v, now, "alice", code, form); got != OK {
@@ -137,7 +137,14 @@ func TestGivenMistakes(t *testing.T) {
 		want  error
 	}{
 		{"alice's entry in the telephone book", errSeedForm},
-		{"GEZDGNBVGY3TQOI", errSeedForm}, // nine octets
+		{"on holiday until May", errSeedForm},
+		{"ACCOUNTINGDEPARTMENT", errSeedForm},
+		{strings.ToLower(seedA), errSeedForm},
+		{"GEZD GNBV GY3T QOJQ GEZD GNBV GY3T QOJQ", errSeedForm},
+		{seedA[:24], errSeedForm}, // fifteen octets
+		{seedA + "A", errSeedForm},
+		{"otpauth://totp/x?secret=" + seedA[:15], errSeedParts}, // nine octets
+		{"otpauth://totp/x?secret=" + seedA + "A", errSeedParts},
 		{strings.Repeat("GEZDGNBV", 26), errSeedForm},
 		{"", errSeedForm},
 		{"otpauth://hotp/x:alice?counter=1&secret=" + seedA, errSeedForm},
@@ -323,7 +330,7 @@ func TestGivenOnce(t *testing.T) {
 
 func FuzzParseGiven(f *testing.F) {
 	for _, s := range []string{
-		seedA, "gezd gnbv gy3t qojq=", "otpauth://totp/ACME:carol?secret=" + seedB + "&digits=8&period=60&algorithm=SHA512",
+		seedA, seedA + "A", "gezd gnbv gy3t qojq=", "otpauth://totp/ACME:carol?secret=" + seedB + "&digits=8&period=60&algorithm=SHA512",
 		"otpauth://hotp/x?secret=" + seedB, "otpauth:", "v1.a.AAAA", "",
 	} {
 		f.Add(s)
@@ -343,6 +350,10 @@ func FuzzParseGiven(f *testing.F) {
 		again, err := parseGiven(fmt.Sprintf("otpauth://totp/x?secret=%s&digits=%d&period=%d&algorithm=%s", g.secret, g.Digits, g.Period, a))
 		if err != nil || again.token != g.token || !bytes.Equal(again.octets, g.octets) {
 			t.Errorf("%q: %v, %v", value, again.Token, err)
+		}
+		// Codes can be computed of whatever was accepted.
+		if _, err := hotp.GenerateCodeCustom(g.secret, 1, hotp.ValidateOpts{Digits: otp.Digits(g.Digits), Algorithm: g.algorithm()}); err != nil {
+			t.Errorf("%q: %v", value, err)
 		}
 	})
 }

@@ -88,6 +88,9 @@ type LDAPRealm struct {
 	// LockTime is how long pwdAccountLockedTime counts; 0: until somebody takes it away.
 	// OpenLDAP does so when the account binds next, which it may never do.
 	LockTime time.Duration `yaml:"lock_time" default:"0s" min:"0s" max:"720h"`
+	// TOTP holds seeds for one-time codes, each an otpauth URL, base32, or either of them
+	// sealed for its user; absent: the store alone has tokens.
+	TOTP Attribute `yaml:"totp_attribute"`
 	// Nesting is how deep groups in groups are followed.
 	Nesting int `yaml:"nesting" default:"8" min:"0" max:"32"`
 }
@@ -101,6 +104,8 @@ type ADRealm struct {
 	MachineSecret File `yaml:"machine_secret_file"`
 	// Bind for LDAP; absent: as the machine.
 	Bind Bind `yaml:"bind"`
+	// TOTP is as in LDAPRealm.
+	TOTP Attribute `yaml:"totp_attribute"`
 	// Channels of NETLOGON to one domain controller.
 	Channels int `yaml:"channels" default:"2" min:"1" max:"4"`
 	// HonourDialin refuses accounts with msNPAllowDialin FALSE.
@@ -274,6 +279,22 @@ func (d *Domain) UnmarshalText(text []byte) error {
 		return errors.New("not a domain")
 	}
 	*d = Domain(text)
+	return nil
+}
+
+// Attribute is an attribute's name in a directory.
+type Attribute string
+
+func (*Attribute) expected() string { return "the name of an attribute such as posternSeed" }
+
+// UnmarshalText implements encoding.TextUnmarshaler (RFC 4512 §2.5, without options).
+func (a *Attribute) UnmarshalText(text []byte) error {
+	if len(text) == 0 || len(text) > 64 || strings.ContainsFunc(string(text), func(r rune) bool {
+		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '-' || r == '.')
+	}) {
+		return errors.New("not an attribute")
+	}
+	*a = Attribute(text)
 	return nil
 }
 

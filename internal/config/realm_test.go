@@ -33,6 +33,7 @@ func TestRealms(t *testing.T) {
   ldap:
     servers: [ldap1.ipa.example, "ldap2.ipa.example:6360", 127.0.0.1]
     schema: freeipa
+    totp_attribute: postern-Seed
     base_dn: cn=accounts,dc=ipa,dc=example
     bind: {user: "uid=postern,cn=sysaccounts,dc=ipa,dc=example", secret_file: ipa.secret}
 - name: nps
@@ -46,7 +47,7 @@ func TestRealms(t *testing.T) {
 	switch {
 	case ad.AD.TLS != TLSLDAPS, ad.AD.Channels != 2, ad.AD.Timeout != 2*time.Second, ad.Cache != time.Minute, ad.AD.HonourDialin,
 		ad.AD.MachineSecret != "/etc/postern/machine", file.File.Users != "/etc/postern/plant.users", len(ldap.LDAP.Servers.Servers) != 3,
-		ldap.LDAP.Schema != SchemaFreeIPA, ldap.LDAP.Nesting != 8, nps.RADIUS.AsMSCHAPv1 != AsMSCHAPv1WithCode,
+		ldap.LDAP.Schema != SchemaFreeIPA, ldap.LDAP.TOTP != "postern-Seed", ad.AD.TOTP != "", ldap.LDAP.Nesting != 8, nps.RADIUS.AsMSCHAPv1 != AsMSCHAPv1WithCode,
 		nps.RADIUS.Groups != GroupsClass, s.Disclose != DiscloseStates:
 		t.Errorf("realms: %+v", s.Realms)
 	}
@@ -100,6 +101,15 @@ func TestBrokenRealms(t *testing.T) {
 			`12:25: "a b": not a host; a host such as dc1.corp.example, with :PORT if need be`,
 			`12:32: ":636": not a host; a host such as dc1.corp.example, with :PORT if need be`,
 			`12:40: "ldaps://h": not a host; a host such as dc1.corp.example, with :PORT if need be`,
+		}},
+		{"attributes", realmsOf(strings.Replace(goodAD, "{machine", `{totp_attribute: "a b", machine`, 1) + `- name: b
+  kind: ldap
+  ldap: {totp_attribute: "seed)(x=*", servers: [h], base_dn: dc=b, bind: {user: cn=b, secret_env: B}}
+- {name: c, kind: file, file: {users_file: u, totp_attribute: a}}
+`), []string{
+			`12:24: "a b": not an attribute; the name of an attribute such as posternSeed`,
+			`15:26: "seed)(x=*": not an attribute; the name of an attribute such as posternSeed`,
+			`16:47: unknown key "totp_attribute"; one of: chap_secrets_file, chap_secrets_server, users_file`,
 		}},
 		{"two defaults", realmsOf(goodAD + strings.NewReplacer("name: corp", "name: lab", "corp.", "lab.", "CORP", "LAB").Replace(goodAD)), []string{
 			`15:3: names without a domain have a realm already; one default`,

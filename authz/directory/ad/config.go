@@ -22,7 +22,7 @@ func FromConfig(r *config.Realm, ring *seal.Ring, log *slog.Logger) (Config, *Se
 	cfg := Config{
 		Domain: string(r.Domain), NetBIOS: string(r.NetBIOS), Machine: string(a.Machine), Secret: file.Load,
 		TLS: tlsOf[a.TLS], Connections: a.Connections, Channels: a.Channels, Timeout: a.Timeout, Cache: r.Cache,
-		HonourDialin: a.HonourDialin, Workstation: string(a.Workstation), Log: log,
+		TOTP: string(a.TOTP), HonourDialin: a.HonourDialin, Workstation: string(a.Workstation), Log: log,
 	}
 	for _, h := range a.Servers.Servers {
 		cfg.Servers = append(cfg.Servers, string(h))

@@ -38,6 +38,7 @@ type Config struct {
 	Timeout     time.Duration // of one domain controller's answer; 0: a default
 	Cache       time.Duration // how long what was found is believed; 0: not at all
 
+	TOTP         string // attribute of seeds for one-time codes; "": none
 	HonourDialin bool
 	Workstation  string // "": userWorkstations is not looked at
 	Probe        *Probe // nil: none

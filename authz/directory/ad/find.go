@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -53,8 +54,12 @@ func (d *Directory) ask(ctx context.Context, n directory.Name) (*directory.Accou
 	var found *directory.Account
 	err := d.withLDAP(ctx, func(ctx context.Context, c *dc) error {
 		found = nil
+		attributes := personAttributes
+		if d.cfg.TOTP != "" {
+			attributes = append(slices.Clone(personAttributes), d.cfg.TOTP)
+		}
 		entries, err := c.ldap.Search(ctx, &ldapc.Search{
-			Base: d.base, Scope: ldap.ScopeWholeSubtree, Filter: findFilter(n, d.own), Attributes: personAttributes, Limit: ambiguous,
+			Base: d.base, Scope: ldap.ScopeWholeSubtree, Filter: findFilter(n, d.own), Attributes: attributes, Limit: ambiguous,
 		})
 		if err != nil {
 			return err
@@ -70,7 +75,9 @@ func (d *Directory) ask(ctx context.Context, n directory.Name) (*directory.Accou
 		if p == nil {
 			return nil
 		}
-		found, err = d.complete(ctx, c, p)
+		if found, err = d.complete(ctx, c, p); found != nil {
+			found.Seeds = d.seeds(entries, p.dn)
+		}
 		return err
 	})
 	switch {
@@ -80,6 +87,15 @@ func (d *Directory) ask(ctx context.Context, n directory.Name) (*directory.Accou
 		return nil, directory.Rejected{Reason: directory.NoSuchUser}
 	}
 	return found, nil
+}
+
+// seeds are those of one of the entries.
+func (d *Directory) seeds(entries []*ldap.Entry, dn string) directory.Seeds {
+	i := slices.IndexFunc(entries, func(e *ldap.Entry) bool { return e.DN == dn })
+	if i < 0 || d.cfg.TOTP == "" {
+		return directory.Seeds{}
+	}
+	return directory.NewSeeds(entries[i].GetEqualFoldAttributeValues(d.cfg.TOTP))
 }
 
 // ambiguous is more than a name may find: one by each attribute of findFilter.

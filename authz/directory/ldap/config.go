@@ -19,7 +19,7 @@ var tlsOf = map[config.TLS]ldapc.TLS{config.TLSLDAPS: ldapc.LDAPS, config.TLSSta
 func FromConfig(r *config.Realm, log *slog.Logger) (Config, error) {
 	l := &r.LDAP
 	cfg := Config{
-		BaseDN: l.BaseDN, GroupDN: l.GroupDN, Schema: Samba, Filter: l.Filter, Nesting: l.Nesting, LockTime: l.LockTime, Cache: r.Cache, Log: log,
+		BaseDN: l.BaseDN, GroupDN: l.GroupDN, Schema: Samba, Filter: l.Filter, Nesting: l.Nesting, TOTP: string(l.TOTP), LockTime: l.LockTime, Cache: r.Cache, Log: log,
 	}
 	if l.Schema == config.SchemaFreeIPA {
 		cfg.Schema = FreeIPA

@@ -24,6 +24,7 @@ type Config struct {
 	Schema  Schema
 	Filter  string // that accounts must match besides
 	Nesting int    // how deep groups in groups are followed; 0: not at all
+	TOTP    string // attribute of seeds for one-time codes; "": none
 
 	// LockTime is OpenLDAP's pwdLockoutDuration: how long a lock lasts. 0: until the
 	// directory lifts it, which it does at the next bind only.
@@ -77,6 +78,9 @@ func New(cfg Config) (*Directory, error) {
 		if _, err := ldap.CompileFilter(f); err != nil {
 			return nil, fmt.Errorf("new LDAP directory: filter %q: %w", f, err)
 		}
+	}
+	if cfg.TOTP != "" && !isAttribute(cfg.TOTP) {
+		return nil, fmt.Errorf("new LDAP directory: attribute of seeds: %q is no attribute's name", cfg.TOTP)
 	}
 	if cfg.Schema.Groups == "" {
 		cfg.Schema.Groups = anything

@@ -30,7 +30,7 @@ func (d *Directory) Find(ctx context.Context, n directory.Name) (*directory.Acco
 
 // ask looks an account up.
 func (d *Directory) ask(ctx context.Context, name string) (*directory.Account, error) {
-	entries, err := d.people(ctx, ldapc.Equal(d.cfg.Schema.User, name), 2)
+	entries, err := d.people(ctx, ldapc.Equal(d.cfg.Schema.User, name), 2, d.seedAttributes()...)
 	if len(entries) > 1 {
 		err = errors.New("several accounts have the name")
 	}
@@ -48,17 +48,28 @@ func (d *Directory) ask(ctx context.Context, name string) (*directory.Account, e
 	if err != nil {
 		return nil, directory.Unavailable{Doing: fmt.Sprintf("find groups of %q", name), Err: err}
 	}
+	for _, attribute := range d.seedAttributes() {
+		a.Seeds = directory.NewSeeds(entries[0].GetEqualFoldAttributeValues(attribute))
+	}
 	return a, nil
+}
+
+// seedAttributes are what is read besides of who logs in, and of nobody else.
+func (d *Directory) seedAttributes() []string {
+	if d.cfg.TOTP == "" {
+		return nil
+	}
+	return []string{d.cfg.TOTP}
 }
 
 // nobody is asked about in place of people who do not exist.
 func (d *Directory) nobody() string { return d.cfg.Schema.User + "=postern-nobody," + d.cfg.BaseDN }
 
-// people searches among the accounts.
-func (d *Directory) people(ctx context.Context, filter string, limit int) ([]*ldapc.Entry, error) {
+// people searches among the accounts; more are attributes to read besides.
+func (d *Directory) people(ctx context.Context, filter string, limit int, more ...string) ([]*ldapc.Entry, error) {
 	entries, err := d.cfg.Client.Search(ctx, &ldapc.Search{
 		Base: d.cfg.BaseDN, Scope: ldap.ScopeWholeSubtree, Filter: ldapc.And(filter, d.cfg.Schema.People, d.cfg.Filter),
-		Attributes: d.personAttributes(), Limit: limit,
+		Attributes: append(d.personAttributes(), more...), Limit: limit,
 	})
 	if ldapc.IsNoSuchObject(err) {
 		err = fmt.Errorf("there is no %s, or we may not see it: %w", d.cfg.BaseDN, err)

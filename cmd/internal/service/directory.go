@@ -101,6 +101,11 @@ func (d *Directory) open(cfg *config.Service, r *config.Realm, ring *seal.Ring, 
 	return nil, fmt.Errorf("no directory of kind %s", r.Kind)
 }
 
+// keepsSeeds says whether any of the directories has seeds for one-time codes.
+func keepsSeeds(cfg *config.Service) bool {
+	return slices.ContainsFunc(cfg.Realms, func(r config.Realm) bool { return r.LDAP.TOTP != "" || r.AD.TOTP != "" })
+}
+
 // upstream opens a realm whose passwords another RADIUS server decides.
 func (d *Directory) upstream(cfg *config.Service, r *config.Realm, log *slog.Logger, people directory.Directory) (directory.Directory, error) {
 	u := &r.RADIUS

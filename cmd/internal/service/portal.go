@@ -38,6 +38,7 @@ type desk struct {
 	grants   *grant.Keeper
 	service  *Service
 	issuer   string
+	seeds    bool // the directories may have some
 }
 
 // Visit implements portal.Backend.
@@ -85,6 +86,12 @@ func (d *desk) Factors(ctx context.Context, user string) (portal.Factors, error)
 		f.Devices = append(f.Devices, portal.Device{ID: t.ID, Label: t.Label, Added: t.Created})
 	}
 	f.More = max(mfa.MaxTokens-len(tokens), 0)
+	if d.seeds {
+		// Who has a token there must not pass for somebody who may enrol without one.
+		if f.Elsewhere, err = d.decider.Seeds(ctx, user); err != nil {
+			return f, err
+		}
+	}
 	f.Recovery, err = d.tokens.RecoveryLeft(ctx, user)
 	return f, err
 }
@@ -107,8 +114,12 @@ func (d *desk) Confirm(ctx context.Context, user, pending, code string) error {
 	return portalError(err)
 }
 
-// Remove implements portal.Backend.
+// Remove implements portal.Backend. What is remembered goes first: it must not outlive
+// the device it may have been given with. The portal asks here for keys, too.
 func (d *desk) Remove(ctx context.Context, user, id string) error {
+	if _, err := d.grants.RevokeAll(ctx, user); err != nil {
+		return err
+	}
 	return portalError(d.tokens.Remove(ctx, user, id))
 }
 

@@ -129,7 +129,7 @@ func New(cfg *config.Service, opts Options) (_ *Service, err error) {
 	s.decider, err = authz.New(authz.Config{
 		Directory: s.directory, Store: s.store, Shield: NewShield(cfg), MFA: s.verifier, Sessions: s.sessions,
 		Policy: p, Audit: audit, Ring: ring, Portal: string(cfg.Portal.URL), Quarantine: cfg.Session.Quarantine,
-		Separator: byte(cfg.MFA.Separator), Disclose: disclosure(cfg.Disclose), Metrics: opts.Registerer,
+		Separator: byte(cfg.MFA.Separator), Disclose: disclosure(cfg.Disclose), Metrics: opts.Registerer, Log: s.log,
 	})
 	if err != nil {
 		return nil, err
@@ -153,6 +153,7 @@ func New(cfg *config.Service, opts Options) (_ *Service, err error) {
 	if cfg.Portal.Listen != "" {
 		desk := &desk{
 			decider: s.decider, tokens: s.verifier, sessions: s.sessions, grants: grant.New(s.store), service: s, issuer: cfg.MFA.Issuer,
+			seeds: keepsSeeds(cfg),
 		}
 		if s.portal, err = portal.New(portalConfig(cfg), desk, s.store, ring, s.log, opts.Registerer); err != nil {
 			return nil, err
