@@ -41,28 +41,15 @@ type Changed struct {
 
 // SessionChanged implements Audit.
 func (a auditLog) SessionChanged(c *Changed) {
-	s := &c.Session
-	attrs := []slog.Attr{
-		slog.String("at", c.Time.UTC().Format(time.RFC3339Nano)),
-		slog.String("decision", s.Decision), // the login's
+	attrs := append(sessionAttrs(c.Time, &c.Session),
 		slog.String("reason", c.Reason),
 		slog.String("detail", c.Detail),
 		slog.String("answer", c.Answer.String()),
-		slog.String("user", s.User),
-		slog.String("realm", s.Realm),
-		slog.String("sid", s.SID),
-		slog.String("source", addrText(s.Source)),
-		slog.String("nas", s.Node),
-		slog.String("nas_address", addrText(s.NASAddr)),
-		slog.String("session", s.Acct),
-		slog.String("tunnel", s.Tunnel),
-		slog.String("factor", s.Factor),
 		slog.String("rule", c.Rule),
 		slog.String("policy", c.Policy),
-		slog.String("address", addrText(s.Addr)),
 		slog.Bool("quarantined", c.Change.Quarantine != nil),
 		slog.Duration("took", c.Time.Sub(c.Asked)),
-	}
+	)
 	if f := c.Change.Filter; f != nil {
 		attrs = append(attrs, slog.String("filter", f.Name))
 	}

@@ -24,13 +24,25 @@ type Ended struct {
 
 // SessionEnded implements Audit.
 func (a auditLog) SessionEnded(e *Ended) {
-	s := &e.Session
-	attrs := []slog.Attr{
-		slog.String("at", e.Time.UTC().Format(time.RFC3339Nano)),
-		slog.String("decision", s.Decision), // the login's
+	attrs := append(sessionAttrs(e.Time, &e.Session),
 		slog.String("reason", e.Reason),
 		slog.String("detail", e.Detail),
 		slog.String("answer", e.Answer.String()),
+		slog.String("rule", e.Rule),
+		slog.String("policy", e.Policy),
+		slog.Duration("took", e.Time.Sub(e.Asked)),
+	)
+	if e.Err != nil {
+		attrs = append(attrs, slog.String("error", e.Err.Error()))
+	}
+	a.log.LogAttrs(context.Background(), slog.LevelInfo, "session ended", attrs...)
+}
+
+// sessionAttrs are what an audit line says of the session it is about.
+func sessionAttrs(at time.Time, s *session.Record) []slog.Attr {
+	return []slog.Attr{
+		slog.String("at", at.UTC().Format(time.RFC3339Nano)),
+		slog.String("decision", s.Decision), // the login's
 		slog.String("user", s.User),
 		slog.String("realm", s.Realm),
 		slog.String("sid", s.SID),
@@ -40,14 +52,7 @@ func (a auditLog) SessionEnded(e *Ended) {
 		slog.String("session", s.Acct),
 		slog.String("tunnel", s.Tunnel),
 		slog.String("factor", s.Factor),
-		slog.String("rule", e.Rule),
-		slog.String("policy", e.Policy),
 		slog.String("address", addrText(s.Addr)),
 		slog.String("opened", s.Opened.UTC().Format(time.RFC3339Nano)),
-		slog.Duration("took", e.Time.Sub(e.Asked)),
 	}
-	if e.Err != nil {
-		attrs = append(attrs, slog.String("error", e.Err.Error()))
-	}
-	a.log.LogAttrs(context.Background(), slog.LevelInfo, "session ended", attrs...)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"encoding/base32"
+	"errors"
 	"html"
 	"io"
 	"net"
@@ -24,6 +25,7 @@ import (
 	"layeh.com/radius/rfc2865"
 
 	"postern/authz/directory"
+	"postern/authz/grant"
 	"postern/authz/session"
 	"postern/cmd/internal/cmdtest"
 	"postern/cmd/internal/pki"
@@ -31,6 +33,8 @@ import (
 	"postern/internal/radius"
 	"postern/internal/seal"
 	"postern/internal/store"
+	"postern/policy"
+	"postern/radiusd/portal"
 )
 
 const portalPolicy = `version: 1
@@ -421,5 +425,42 @@ func TestVPNAddresses(t *testing.T) {
 		if !d.VPN(a) {
 			t.Errorf("this host's %v", a)
 		}
+	}
+}
+
+// What is remembered must not outlive the device that it may have been given with.
+func TestRemovedDeviceIsForgotten(t *testing.T) {
+	s, _ := start(t, withPortal(t), Options{})
+	d := &desk{decider: s.decider, tokens: s.verifier, grants: grant.New(s.store), service: s}
+	e, err := s.verifier.Enroll(t.Context(), now(t, s), "plant", "phone")
+	if err != nil {
+		t.Fatal(err)
+	}
+	give := func() {
+		t.Helper()
+		q := grant.Ask("plant")
+		if err := s.store.Do(t.Context(), q.Seqs()...); err != nil {
+			t.Fatal(err)
+		}
+		w, err := q.Give(now(t, s), &grant.Place{Source: netip.MustParseAddr("192.0.2.7"), Remember: policy.Remember{For: time.Hour}}, "code", "D1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.store.Do(t.Context(), w.Seqs()...); err != nil || !w.OK() {
+			t.Fatal(err, w.OK())
+		}
+	}
+	give()
+	if places, err := d.Places(t.Context(), "plant"); err != nil || len(places) != 1 {
+		t.Fatalf("%v, %v", places, err)
+	}
+	if err := d.Remove(t.Context(), "plant", e.Token.ID); err != nil {
+		t.Fatal(err)
+	}
+	if places, err := d.Places(t.Context(), "plant"); err != nil || len(places) != 0 {
+		t.Errorf("%v, %v", places, err)
+	}
+	if err := d.Remove(t.Context(), "plant", "none"); !errors.Is(err, portal.ErrNotFound) {
+		t.Errorf("a device that is not there: %v", err)
 	}
 }
