@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,7 +39,7 @@ func hide(what string, secrets ...[]byte) hidden {
 		for _, f := range []string{text, strings.ToUpper(text), b32, strings.ToLower(b32)} {
 			h.forms = append(h.forms, []byte(f))
 		}
-		h.forms = append(h.forms, s)
+		h.forms = append(h.forms, slices.Concat([][]byte{s}, numbers(s), numbers([]byte(text)))...)
 		for _, alphabet := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
 			for shift := range 3 {
 				b := alphabet.EncodeToString(append(make([]byte, shift), s...))
@@ -63,21 +64,25 @@ func hideText(what string, texts ...string) hidden {
 	return hide(what, all...)
 }
 
-// hideCode is hideText for a one-time code, which Redis may also keep as a number: the
-// two forms are those of its dump (RDB_ENC_INT32) and of the listpacks in it.
-func hideCode(t *testing.T, what, code string) hidden {
-	t.Helper()
-	h := hideText(what, code)
-	n, err := strconv.ParseUint(code, 10, 32)
-	if err != nil || len(code) != 8 {
-		t.Fatalf("%q is no code of eight digits", code)
+// numbers are the forms in which Redis' dump has digits, which it makes a number of:
+// RDB_ENC_INT32, and the integers of 32 and 64 bits in a listpack. Those of 24 bits are
+// less than any eight digits without a zero in front, which stay digits.
+func numbers(form []byte) [][]byte {
+	n, err := strconv.ParseInt(string(form), 10, 64)
+	if err != nil || strconv.FormatInt(n, 10) != string(form) {
+		return nil
 	}
-	if code[0] != '0' {
-		for _, kind := range []byte{0xc2, 0xf3} {
-			h.forms = append(h.forms, []byte{kind, byte(n), byte(n >> 8), byte(n >> 16), byte(n >> 24)})
+	little := func(kind byte, octets int) []byte {
+		b := []byte{kind}
+		for i := range octets {
+			b = append(b, byte(n>>(8*i)))
 		}
+		return b
 	}
-	return h
+	if n > math.MaxInt32 {
+		return [][]byte{little(0xf4, 8)}
+	}
+	return [][]byte{little(0xc2, 4), little(0xf3, 4)}
 }
 
 // leaks says which of the secrets stand in a text.

@@ -40,7 +40,7 @@ policy_file: policy.yaml
 mfa: {digits: 8}
 lockout: {user: {failures: 100}, source: {failures: 100}, pair: {failures: 100}, code: {failures: 100}}
 audit: {file: audit.json}
-portal: {url: "https://vpn.example.org"}
+portal: {listen: "127.0.0.1:8443", url: "` + portalURL + `", cert_file: portal.pem, key_file: portal.key}
 log: {level: debug}
 `
 
@@ -66,9 +66,11 @@ const (
 // vault is a service, its Redis, and what must not be found in anything they write.
 type vault struct {
 	*domain
-	redis  *goredis.Client
-	hidden []hidden
-	calls  int
+	redis    *goredis.Client
+	hidden   []hidden
+	calls    int
+	recovery []string
+	ticket   string
 }
 
 func newVault(t *testing.T) *vault {
@@ -80,6 +82,7 @@ func newVault(t *testing.T) *vault {
 	}
 	v := &vault{domain: &domain{lab: &lab{net: netlab.New(t), dir: t.TempDir()}, radius: radius}}
 	v.serveRedis(t)
+	(&portal{domain: v.domain}).certify(t)
 	for name, text := range map[string]string{
 		"secret": domainSecret, "secret.node": nodeSecret, "secret.redis": redisSecret, "radiusd.yaml": secretsService, "policy.yaml": secretsPolicy,
 	} {
@@ -90,6 +93,7 @@ func newVault(t *testing.T) *vault {
 	v.tool(t, "", "keyring", "create")
 	v.tool(t, alicePassword, "user", "add", "alice", "--group", "staff")
 	v.tool(t, carolPassword, "user", "add", "carol", "--group", "late")
+	v.tool(t, carolPassword, "user", "add", "dave", "--group", "late")
 	v.hide(hideText("the RADIUS secret of the switches", domainSecret), hideText("the RADIUS secret of the node", nodeSecret),
 		hideText("the password of Redis", redisSecret))
 	for whose, password := range map[string]string{"alice's": alicePassword, "carol's": carolPassword, "a guessed": guessedPassword} {
@@ -192,13 +196,7 @@ func (v *vault) equip(t *testing.T) {
 	t.Helper()
 	v.enroll(t)
 	for i, k := range v.tokens {
-		seed, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(k.key.Secret())
-		if err != nil {
-			t.Fatal(err)
-		}
-		h := hide(fmt.Sprint("seed ", i), seed)
-		h.forms = append(h.forms, []byte(k.key.Secret()))
-		v.hide(h)
+		v.hideSeed(t, fmt.Sprint("seed ", i), k.key.Secret())
 	}
 	var recovery struct{ Codes []string }
 	v.made(t, &recovery, "mfa", "recovery", "alice")
@@ -208,21 +206,36 @@ func (v *vault) equip(t *testing.T) {
 	for i, code := range recovery.Codes {
 		v.hide(hideText(fmt.Sprint("recovery code ", i), code, strings.ReplaceAll(code, "-", "")))
 	}
-	var ticket struct{ Code string }
-	v.made(t, &ticket, "mfa", "ticket", "carol")
-	// What stands in front of the first two dashes names the ticket, in its key.
-	plain := strings.ReplaceAll(ticket.Code, "-", "")
-	if len(plain) != 24 {
-		t.Fatalf("the ticket's code has %d characters", len(plain))
+	v.recovery = recovery.Codes
+	for _, user := range []string{"dave", "carol"} { // of which carol uses hers
+		var ticket struct{ Code string }
+		v.made(t, &ticket, "mfa", "ticket", user)
+		// What stands in front of the second dash names the ticket, in its key.
+		plain := strings.ReplaceAll(ticket.Code, "-", "")
+		if len(plain) != 24 {
+			t.Fatalf("the ticket's code has %d characters", len(plain))
+		}
+		v.hide(hideText("the ticket of "+user, plain[8:], ticket.Code[10:]))
+		v.ticket = ticket.Code
 	}
-	v.hide(hideText("the ticket", plain[8:], ticket.Code[10:]))
+}
+
+func (v *vault) hideSeed(t *testing.T, what, text string) {
+	t.Helper()
+	seed, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := hide(what, seed)
+	h.forms = append(h.forms, []byte(text))
+	v.hide(h)
 }
 
 // oneTime is one of alice's codes.
 func (v *vault) oneTime(t *testing.T) string {
 	t.Helper()
 	code := v.code(t)
-	v.hide(hideCode(t, fmt.Sprint("code ", len(v.hidden)), code))
+	v.hide(hideText(fmt.Sprint("code ", len(v.hidden)), code))
 	return code
 }
 
@@ -234,7 +247,7 @@ func (v *vault) mistyped(t *testing.T) string {
 		t.Fatal(err)
 	}
 	code := fmt.Sprint(n.Int64() + 10_000_000)
-	v.hide(hideCode(t, fmt.Sprint("mistyped code ", len(v.hidden)), code))
+	v.hide(hideText(fmt.Sprint("mistyped code ", len(v.hidden)), code))
 	return code
 }
 
@@ -309,11 +322,14 @@ func TestNothingToSteal(t *testing.T) {
 	v.console(t, "alice", guessedPassword, "Access-Reject", "wrong password")
 	v.console(t, "alice+"+v.oneTime(t), guessedPassword, "Access-Reject", "wrong password")
 
+	v.visitPortal(t)
+
 	text, keys := everything(t, v.redis)
 	// An empty Redis would have nothing to steal either.
 	for _, want := range []string{
 		"{user:alice}:tokens", "{user:alice}:recovery", "{user:alice}:steps", "{user:alice}:grants", "{user:alice}:state:", "{user:alice}:code",
-		"{user:alice}:fail", "{user:alice}:live", "{user:carol}:tickets", "{ticket:", "{sess:", "{wishes}:held",
+		"{user:alice}:fail", "{user:alice}:live", "{user:alice}:recovery:used", "{user:carol}:tokens", "{user:dave}:tickets", "{ticket:", "{sess:", "{wishes}:held",
+		"{portal:",
 	} {
 		if !slices.ContainsFunc(keys, func(k string) bool { return strings.HasPrefix(k, want) }) {
 			t.Errorf("no key %s… among %q", want, keys)
@@ -328,6 +344,50 @@ func TestNothingToSteal(t *testing.T) {
 	}
 	t.Logf("%d secrets, %d keys", len(v.hidden), len(keys))
 	v.plant(t, places)
+}
+
+// visitPortal uses a recovery code and a ticket, and sets a device up.
+func (v *vault) visitPortal(t *testing.T) {
+	t.Helper()
+	b := v.visitor(t)
+	b.get("/").submit("/sign-in", "name", "alice", "password", alicePassword, "recovery", v.recovery[3])
+	b.want("My connections")
+	v.hide(hideText("the cookie of alice", b.cookie()))
+
+	b = v.visitor(t)
+	b.get("/enrol?ticket=" + v.ticket).submit("/enrol/ticket")
+	b.want("For carol").submit("/enrol", "label", "Phone")
+	secret := strings.ReplaceAll(b.find(`id="secret">([A-Z2-7 ]+)<`)[0], " ", "")
+	v.hideSeed(t, "the seed of carol", secret)
+	k := newToken(t, "otpauth://totp/x?digits=8&secret="+secret)
+	wrong, code := v.mistyped(t), k.code(t)
+	v.hide(hideText("code of carol", code))
+	b.submit("/enrol/device", "code", wrong)
+	b.want("This code does not match").submit("/enrol/device", "code", code)
+	codes := b.find(`<code>([0-9A-Z-]{19})</code>`)
+	if len(codes) != 10 {
+		t.Fatalf("%d recovery codes", len(codes))
+	}
+	for i, code := range codes {
+		v.hide(hideText(fmt.Sprint("recovery code of carol ", i), code, strings.ReplaceAll(code, "-", "")))
+	}
+	v.hide(hideText("the cookie of carol", b.cookie()))
+	b.submit("/recovery")
+	b.want("All set")
+	// What has been begun and not been finished lies somewhere, too.
+	b = v.visitor(t)
+	b.get("/").submit("/sign-in", "name", "carol", "password", carolPassword, "recovery", codes[9])
+	b.want("My connections")
+	v.hide(hideText("another cookie of carol", b.cookie()))
+	b.get("/enrol").submit("/enrol", "label", "Tablet")
+	v.hideSeed(t, "the pending seed of carol", strings.ReplaceAll(b.find(`id="secret">([A-Z2-7 ]+)<`)[0], " ", ""))
+
+	b = v.visitor(t)
+	b.get("/").submit("/sign-in", "name", "alice", "password", guessedPassword, "code", v.mistyped(t))
+	b.want("is not right")
+
+	// Who signs in has his wrong codes forgotten; so another one comes last.
+	v.console(t, "alice", alicePassword+v.mistyped(t), "Access-Reject", "code wrong")
 }
 
 // places are the files.
