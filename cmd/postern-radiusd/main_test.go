@@ -81,7 +81,7 @@ func TestConfigurationIsChecked(t *testing.T) {
 		"configuration": {func() {
 			s.Edit(t, "radiusd.yaml", "networks", "netwroks")
 			s.Edit(t, "radiusd.yaml", "level: debug", "level: loud")
-		}, []string{`SITE/radiusd.yaml:8:19: unknown key "netwroks", did you mean "networks"?`, "SITE/radiusd.yaml:15:14: ", "^"}},
+		}, []string{`SITE/radiusd.yaml:8:19: unknown key "netwroks", did you mean "networks"?`, "SITE/radiusd.yaml:16:14: ", "^"}},
 		"all it points to, at once": {func() {
 			s.Edit(t, "policy.yaml", "factor: none", "factor: nne")
 			s.Write(t, "users", good+"eve group\n")

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+
 	"github.com/spf13/cobra"
 
 	"postern/authz/directory"
@@ -19,6 +21,9 @@ func (c *cli) keyRing(args []string) (string, error) {
 	cfg, err := c.load()
 	if err != nil {
 		return "", err
+	}
+	if cfg.KeyRingEnv != "" {
+		return "", fmt.Errorf("the key ring is in the environment variable %s: give the FILE that it comes from", cfg.KeyRingEnv)
 	}
 	return string(cfg.KeyRing), nil
 }

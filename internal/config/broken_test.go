@@ -186,14 +186,14 @@ var brokenServices = []struct {
 	{"empty", "", []string{
 		`1:1: missing key "clients"; a list`,
 		`1:1: the embedded store needs a file; path: FILE`,
-		`1:1: missing key "key_ring_file"; text (quote it if it looks like a number)`,
 		`1:1: missing key "policy_file"; text (quote it if it looks like a number)`,
+		`1:1: no key ring; key_ring_file: NAME, or key_ring_env: NAME`,
 		`1:1: no directory: nobody could log in; realms, or users_file or chap_secrets_file`,
 		`1:1: no listener: nobody could ask; auth_listen, or radsec with listen`,
 	}},
 	{"mistyped users file", strings.Replace(goodService, "users_file", "user_file", 1), []string{
 		`1:1: no directory: nobody could log in; realms, or users_file or chap_secrets_file`,
-		`2:1: unknown key "user_file", did you mean "users_file"?; one of: audit, chap_secrets_file, chap_secrets_server, clients, disclose, follow, key_ring_file, lockout, log, metrics, mfa, node, policy_file, portal, radius, realms, session, store, users_file`,
+		`2:1: unknown key "user_file", did you mean "users_file"?; one of: audit, chap_secrets_file, chap_secrets_server, clients, disclose, follow, key_ring_env, key_ring_file, lockout, log, metrics, mfa, node, policy_file, portal, radius, realms, session, store, users_file`,
 	}},
 	{"store kind", strings.Replace(goodService, "{path: d}", "{kind: reddis, urls: [x]}", 1), []string{
 		`4:15: "reddis": unknown, did you mean "redis"?; one of: embedded, redis`,

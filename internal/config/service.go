@@ -16,8 +16,10 @@ type Service struct {
 	Clients []NASClient `yaml:"clients" required:"true"`
 	Store   StoreConfig `yaml:"store"`
 
-	// KeyRing holds the keys that seal secrets in the store and in the users file.
-	KeyRing File `yaml:"key_ring_file" required:"true"`
+	// KeyRing holds the keys that seal secrets in the store and in the users file; or
+	// KeyRingEnv names the environment variable that has the text of such a file.
+	KeyRing    File   `yaml:"key_ring_file"`
+	KeyRingEnv string `yaml:"key_ring_env"`
 	// Realms are the directories. Where there is one only, of files, the three keys
 	// below are enough in place of it; canonical names have no domain then.
 	Realms []Realm `yaml:"realms"`
@@ -167,6 +169,12 @@ func ParseService(name string, src []byte) (*Service, error) {
 }
 
 func (s *Service) check(at place) {
+	switch {
+	case s.KeyRing == "" && s.KeyRingEnv == "" && !at.broken("key_ring_file", "key_ring_env"):
+		at.bad("key_ring_file", "key_ring_file: NAME, or key_ring_env: NAME", "no key ring")
+	case s.KeyRing != "" && s.KeyRingEnv != "":
+		at.bad("key_ring_env", "one of key_ring_file and key_ring_env", "key_ring_file is given, too")
+	}
 	if s.Users == "" && s.ChapSecrets == "" && len(s.Realms) == 0 && !at.broken("users_file", "chap_secrets_file", "realms") {
 		at.bad("users_file", "realms, or users_file or chap_secrets_file", "no directory: nobody could log in")
 	}

@@ -23,6 +23,17 @@ import (
 // somebody may ask for who starts from nothing: under a new ring no secret of an old
 // one opens.
 func OpenRing(cfg *config.Service, create bool) (*seal.Ring, error) {
+	if name := cfg.KeyRingEnv; name != "" {
+		text, ok := os.LookupEnv(name)
+		if !ok {
+			return nil, fmt.Errorf("key ring: environment variable %s is not set", name)
+		}
+		ring, err := seal.ParseRing([]byte(text))
+		if err != nil {
+			return nil, fmt.Errorf("key ring in $%s: %w", name, err)
+		}
+		return ring, nil
+	}
 	ring, err := seal.ReadFile(string(cfg.KeyRing))
 	if !errors.Is(err, fs.ErrNotExist) {
 		return ring, err

@@ -142,3 +142,35 @@ func leaves(v reflect.Value, path string, f func(key string, set func(*config.Se
 		})
 	}
 }
+
+// A key ring from the environment opens what one from a file has sealed.
+func TestKeyRingFromTheEnvironment(t *testing.T) {
+	cfg := site(t)
+	ring, err := OpenRing(cfg, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed, err := ring.Seal("p", "s", []byte("secret"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(string(cfg.KeyRing))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.KeyRing, cfg.KeyRingEnv = "", "POSTERN_TEST_KEY_RING"
+	if _, err := OpenRing(cfg, true); err == nil || !strings.Contains(err.Error(), "POSTERN_TEST_KEY_RING is not set") {
+		t.Errorf("without the variable: %v", err)
+	}
+	t.Setenv(cfg.KeyRingEnv, string(text))
+	if ring, err = OpenRing(cfg, false); err != nil {
+		t.Fatal(err)
+	}
+	if plain, err := ring.Open("p", "s", sealed); err != nil || string(plain) != "secret" {
+		t.Errorf("%q, %v", plain, err)
+	}
+	t.Setenv(cfg.KeyRingEnv, "no ring")
+	if _, err := OpenRing(cfg, false); err == nil || strings.Contains(err.Error(), "no ring") {
+		t.Errorf("what is none: %v", err)
+	}
+}

@@ -23,6 +23,7 @@ func needRestart(old, now *config.Service) string {
 		{"radius.queue", old.Radius.Queue, now.Radius.Queue},
 		{"store", old.Store, now.Store},
 		{"key_ring_file", old.KeyRing, now.KeyRing},
+		{"key_ring_env", old.KeyRingEnv, now.KeyRingEnv},
 		{"users_file", old.Users, now.Users},
 		{"chap_secrets_file", old.ChapSecrets, now.ChapSecrets},
 		{"realms", old.Realms, now.Realms},
