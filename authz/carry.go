@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"postern/authz/grant"
+	"postern/authz/lockout"
 	"postern/internal/store"
 	"postern/policy"
 )
@@ -107,8 +108,10 @@ func (l *login) wantsCode() bool {
 }
 
 // askAgain has an MS-CHAP-V2 client ask its user for the name again, with the code
-// behind it: once in a dialogue, for many clients answer by themselves. A NAS that does
-// not tell its dialogues apart is not asked.
+// behind it: once, for many clients answer by themselves. The note of it is about the
+// place and not about the call, because others hang up and dial again (pppd, RouterOS):
+// they come to the next carrier by that. A NAS that does not tell its dialogues apart is
+// not asked.
 func (d *Decider) askAgain(l *login) Reason {
 	switch {
 	case l.req.Method != MethodMSCHAPv2 || l.req.SessionID == "" || l.given != "" || l.retried || !l.wantsCode():
@@ -116,7 +119,11 @@ func (d *Decider) askAgain(l *login) Reason {
 	case l.expired != ReasonUnknown && !l.decision.Obligations.PasswordChange:
 		return ReasonUnknown // with the code it would be refused all the same
 	}
-	l.retry = &store.Once{Key: store.UserRetry(l.user, l.digest("")), Value: l.counted, TTL: dialogueLife}
+	from := l.digest("")
+	if p := lockout.Source(l.req.Source); p.IsValid() {
+		from = p.String()
+	}
+	l.retry = &store.Once{Key: store.UserRetry(l.user, from), Value: l.counted, TTL: dialogueLife}
 	return RetryAsked
 }
 

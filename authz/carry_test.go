@@ -253,8 +253,8 @@ func TestQuarantined(t *testing.T) {
 	}
 }
 
-// TestRetry: the client is asked once in a dialogue. Asked again because the answer was
-// lost, it gets the same one.
+// TestRetry: the client is asked once. Asked again because the answer was lost, it gets
+// the same one.
 func TestRetry(t *testing.T) {
 	w := carryWorld(t)
 	first := w.dial("tina", "tina")
@@ -270,6 +270,7 @@ func TestRetry(t *testing.T) {
 		return r
 	}
 	w.login(t, Quarantined, again("tina")) // a client that answers by itself
+	w.login(t, Quarantined, w.dial("tina", "tina"))
 	w.login(t, CodeWrong, again("tina+"+wrong(w.code(t, "tina", 0))))
 	w.login(t, Permitted, again("tina+"+w.code(t, "tina", 0)))
 
@@ -281,17 +282,20 @@ func TestRetry(t *testing.T) {
 	if res := w.login(t, CodeMissing, second); res.Retry {
 		t.Errorf("%+v", res)
 	}
-	w.login(t, RetryAsked, w.dial("otto", "otto")) // another call
+	w.login(t, CodeMissing, w.dial("otto", "otto")) // pppd hung up and dials again
+	elsewhere := w.dial("otto", "otto")
+	elsewhere.Source = netip.MustParseAddr("198.51.100.9")
+	w.login(t, RetryAsked, elsewhere)
+	nowhere := w.dial("otto", "otto")
+	nowhere.Source = netip.Addr{}
+	w.login(t, RetryAsked, nowhere)
 
 	// It says so even to those who are told nothing else, and with their separator.
+	w.sleep(dialogueLife + time.Second)
 	w.cfg.Disclose, w.cfg.Separator = DiscloseNothing, '#'
 	if res := w.login(t, RetryAsked, w.dial("otto", "otto")); res.Message != "Enter NAME#CODE as your user name" {
 		t.Errorf("%+v", res)
 	}
-	w.sleep(dialogueLife + time.Second)
-	third := w.dial("otto", "otto")
-	third.SessionID = only.SessionID
-	w.login(t, RetryAsked, third) // an old note is about another dialogue
 }
 
 // TestRemembered: a factor that was given is not asked for again at the same place.

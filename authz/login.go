@@ -64,7 +64,7 @@ type login struct {
 	// What comes in the place of a factor, see carry.
 	use     *grant.Write // one that is remembered
 	retry   *store.Once  // the note that the client is asked for a code
-	retried bool         // it was in this dialogue before
+	retried bool         // it was, a moment ago
 	asks    []byte       // the State of a challenge
 	held    time.Time    // until when the session is in quarantine
 	url     string       // its page in the portal

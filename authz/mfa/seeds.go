@@ -202,7 +202,7 @@ func (s *Seed) check() error {
 	switch {
 	case s.User == "" || len(s.User) > maxSeedUser || strings.ContainsFunc(s.User, unicode.IsControl):
 		return errors.New("no user")
-	case err != nil:
+	case err != nil, base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(b) != s.secret: // lengths that cannot be, too
 		return errors.New("the secret is not base32")
 	case len(b) < minSeed || len(b) > maxSeed:
 		return fmt.Errorf("a secret of %d octets, of %d to %d", len(b), minSeed, maxSeed)

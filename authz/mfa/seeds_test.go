@@ -50,6 +50,7 @@ func TestParseSeedsMistakes(t *testing.T) {
 		{"alice", "a secret of 0 octets"},
 		{"," + seedA, "no user"},
 		{"alice,SECRET!!" + seedA, "not base32"},
+		{"alice," + seedA + "A", "not base32"},
 		{"alice,GEZDGNBV", "a secret of 5 octets"},
 		{"alice," + seedA + ",9", "9 digits"},
 		{"alice," + seedA + ",six", `digits: "six"`},

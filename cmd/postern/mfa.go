@@ -23,7 +23,7 @@ import (
 
 func mfaCommand(c *cli) *cobra.Command {
 	return group("mfa", "Second factors", mfaEnroll(c), mfaTicket(c), mfaList(c), mfaShow(c), mfaRemove(c), mfaReset(c),
-		mfaRecovery(c), mfaImport(c), mfaRekey(c), mfaGrants(c), mfaRevoke(c))
+		mfaRecovery(c), mfaImport(c), mfaRekey(c), mfaSeal(c), mfaGrants(c), mfaRevoke(c))
 }
 
 // secondFactors is what they are kept in.

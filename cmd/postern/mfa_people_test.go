@@ -181,3 +181,30 @@ func TestRekey(t *testing.T) {
 		}
 	})
 }
+
+func TestSealSeed(t *testing.T) {
+	s := newSite(t)
+	s.must(t, "x", "user", "add", "alice")
+	const secret = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
+	out := s.must(t, secret+"\n", "mfa", "seal", "ALICE")
+	if strings.Contains(out, secret) || !strings.HasPrefix(out, "v1.") {
+		t.Error(out)
+	}
+	s.open(t, func(cfg *config.Service, st store.Store) {
+		ring, err := service.OpenRing(cfg, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := service.NewVerifier(cfg, st, ring)
+		for user, digits := range map[string]int{"alice": 1, "bob": 0} {
+			q := v.Ask(user)
+			err := v.With(q, []string{strings.TrimSpace(out)})
+			if list, derr := q.Digits(); derr != nil || len(list) != digits || (err == nil) != (digits == 1) {
+				t.Errorf("%s: %v, %v, %v", user, list, derr, err)
+			}
+		}
+	})
+	s.fails(t, "", "no seed on standard input", "mfa", "seal", "alice")
+	s.fails(t, "nonsense!\n", "", "mfa", "seal", "alice")
+	s.fails(t, secret+"\n", "bob: no such user", "mfa", "seal", "bob")
+}

@@ -136,9 +136,9 @@ func UserGrants(name string) Key { return user(name, ":grants") }
 // challenge is open, given by authz.
 func UserState(name, nonce string) Key { return user(name, ":state:"+escape(nonce)) }
 
-// UserRetry is {user:NAME}:retry:DIALOGUE, the attempt that was asked for a code in one
-// login dialogue; life: as long as a dialogue may last, given by authz.
-func UserRetry(name, dialogue string) Key { return user(name, ":retry:"+escape(dialogue)) }
+// UserRetry is {user:NAME}:retry:PLACE, the attempt that was asked for a code there; life:
+// as long as a dialogue may last, given by authz.
+func UserRetry(name, place string) Key { return user(name, ":retry:"+escape(place)) }
 
 // UserLive is {user:NAME}:live, zset session → deadline in ms; life: the last
 // deadline and lapsedFor.
