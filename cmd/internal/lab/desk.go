@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/net/html"
 
+	"postern/authz/grant"
 	"postern/pptp/client"
 )
 
@@ -37,6 +38,14 @@ func (l *lab) desk(ctx context.Context) {
 		return
 	}
 	defer r.close()
+	forgotten, err := grant.New(l.service.Store()).RevokeAll(ctx, userDesk)
+	switch {
+	case err != nil:
+		n.check(false, "%v", err)
+		return
+	case forgotten > 0:
+		n.note("what an earlier tour left remembered is forgotten: postern mfa revoke %s --all", userDesk)
+	}
 	s := l.deskSession(ctx, r, sourceDesk, "quarantined")
 	if s == nil {
 		return
