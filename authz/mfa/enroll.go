@@ -53,7 +53,7 @@ func (v *Verifier) Enroll(ctx context.Context, now time.Time, user, label string
 	if err != nil {
 		return nil, fmt.Errorf("enroll %q: %w", user, err)
 	}
-	err = v.change(ctx, user, func(list []stored) ([]stored, error) {
+	err = v.add(ctx, user, func(list []stored) ([]stored, error) {
 		if len(list) >= MaxTokens {
 			return nil, ErrTooMany
 		}
@@ -129,6 +129,14 @@ func (v *Verifier) Reseal(ctx context.Context, user string) (changed bool, err e
 	return changed, err
 }
 
+// add is change for what makes a token.
+func (v *Verifier) add(ctx context.Context, user string, edit func([]stored) ([]stored, error)) error {
+	if err := v.store.Do(ctx, store.Known(user)); err != nil {
+		return err
+	}
+	return v.change(ctx, user, edit)
+}
+
 // changeTries bounds the rounds of several operators changing one user at once.
 const changeTries = 10
 
@@ -160,7 +168,7 @@ func (v *Verifier) change(ctx context.Context, user string, edit func([]stored) 
 			return nil
 		}
 		swap := &store.Swap{Key: key, Absent: !found, Old: value, New: next}
-		if err := v.store.Do(ctx, store.Seq{swap}, v.known(user)); err != nil {
+		if err := v.store.Do(ctx, store.Seq{swap}); err != nil {
 			return err
 		}
 		if swap.OK {
@@ -171,31 +179,25 @@ func (v *Verifier) change(ctx context.Context, user string, edit func([]stored) 
 	return errors.New("token record: changed by others all the time")
 }
 
-// knownLife keeps a user in the index; every change of what he has begins it anew.
-const knownLife = 20 * 365 * 24 * time.Hour
+// maxKnown bounds one shard of the index.
+const maxKnown = 1 << 20
 
-// known puts a user into the index of those who have something here.
-func (v *Verifier) known(user string) store.Seq {
-	return store.Seq{&store.Enter{Key: store.EnrolledAs(user), Member: user, For: knownLife}}
-}
-
-// Users walks through everybody who has tokens, recovery codes or tickets, or had, in no
-// order, until each says no more.
+// Users walks through everybody who has tokens, keys, recovery codes, tickets or
+// remembered factors, or had, in no order, until each says no more.
 func (v *Verifier) Users(ctx context.Context, each func(user string) error) error {
-	const page = 500
 	for _, key := range store.Enrolled() {
-		for offset := 0; ; offset += page {
-			m := &store.Members{Key: key, Offset: offset, Limit: page}
-			if err := v.store.Do(ctx, store.Seq{m}); err != nil {
+		// A shard at once and not by pages: who enrols meanwhile moves to its end, and the
+		// next ones would move past the edge of a page unseen.
+		m := &store.Members{Key: key, Limit: maxKnown}
+		if err := v.store.Do(ctx, store.Seq{m}); err != nil {
+			return err
+		}
+		if len(m.List) < m.N {
+			return fmt.Errorf("list users: more than %d in one shard", maxKnown)
+		}
+		for _, u := range m.List {
+			if err := each(u.Name); err != nil {
 				return err
-			}
-			for _, u := range m.List {
-				if err := each(u.Name); err != nil {
-					return err
-				}
-			}
-			if len(m.List) < page {
-				break
 			}
 		}
 	}

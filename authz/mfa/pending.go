@@ -90,7 +90,7 @@ func (v *Verifier) Confirm(ctx context.Context, now time.Time, user, handle, cod
 	if !burn.op.OK {
 		return Token{}, ErrLapsed
 	}
-	err = v.change(ctx, user, func(list []stored) ([]stored, error) {
+	err = v.add(ctx, user, func(list []stored) ([]stored, error) {
 		switch {
 		case slices.ContainsFunc(list, func(t stored) bool { return t.ID == p.Token.ID }):
 			return list, nil // our own answer was lost

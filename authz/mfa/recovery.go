@@ -48,10 +48,13 @@ func (v *Verifier) NewRecovery(ctx context.Context, user string) ([]string, erro
 	if err != nil {
 		return nil, fmt.Errorf("recovery codes of %q: %w", user, err)
 	}
+	if err := v.store.Do(ctx, store.Known(user)); err != nil {
+		return nil, err
+	}
 	err = v.store.Do(ctx, store.Seq{
 		&store.Put{Key: store.UserRecovery(user), Value: string(text)},
 		&store.Delete{Key: store.UserRecoveryUsed(user)},
-	}, v.known(user))
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -65,8 +65,11 @@ func (v *Verifier) NewTicket(ctx context.Context, user string, life time.Duratio
 	if err != nil {
 		return Ticket{}, fmt.Errorf("ticket for %q: %w", user, err)
 	}
+	if err := v.store.Do(ctx, store.Known(user)); err != nil {
+		return Ticket{}, err
+	}
 	enter := &store.Enter{Key: store.UserTickets(user), Member: t.ID, For: life, Max: maxTickets}
-	if err := v.store.Do(ctx, store.Seq{enter}, v.known(user)); err != nil {
+	if err := v.store.Do(ctx, store.Seq{enter}); err != nil {
 		return Ticket{}, err
 	}
 	if !enter.OK {

@@ -3,12 +3,14 @@ package mfa
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"postern/internal/store"
 	"postern/internal/store/storetest"
 )
 
@@ -120,6 +122,39 @@ func TestUsers(t *testing.T) {
 	})
 	if err != nil || len(want) > 0 {
 		t.Errorf("%v; missing %v", err, want)
+	}
+	// Whoever is made something new while all are walked through takes nobody out of sight.
+	var shard []string
+	for i := 0; len(shard) < 600; i++ {
+		if user := fmt.Sprintf("somebody%d", i); store.EnrolledAs(user) == store.Enrolled()[3] {
+			shard = append(shard, user)
+		}
+	}
+	b := storetest.Embedded(t)
+	v = New(b, ring(t), Config{})
+	again := func(users []string) {
+		t.Helper()
+		for some := range slices.Chunk(users, 50) {
+			var seq store.Seq
+			for _, user := range some {
+				seq = append(seq, store.Known(user)...)
+			}
+			if err := b.Do(ctx, seq); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	again(shard)
+	b.Sleep(time.Second)
+	seen := make(map[string]bool)
+	err = v.Users(ctx, func(user string) error {
+		if seen[user] = true; len(seen) == 500 {
+			again(shard[:100])
+		}
+		return nil
+	})
+	if err != nil || len(seen) != len(shard) {
+		t.Errorf("%d of %d seen, %v", len(seen), len(shard), err)
 	}
 	stop := errors.New("stop")
 	if err := v.Users(ctx, func(string) error { return stop }); !errors.Is(err, stop) {

@@ -11,6 +11,8 @@ import (
 	"github.com/go-webauthn/webauthn/protocol"
 	"github.com/go-webauthn/webauthn/protocol/webauthncose"
 	lib "github.com/go-webauthn/webauthn/webauthn"
+
+	"postern/internal/store"
 )
 
 // handleSize is as the specification has it (§14.6.1).
@@ -79,6 +81,9 @@ func (v *Verifier) FinishRegistration(ctx context.Context, now time.Time, user, 
 		}
 	}
 	if err := v.seal(user, &k, secret{Public: c.PublicKey, Backup: c.Flags.BackupEligible}); err != nil {
+		return Key{}, err
+	}
+	if err := v.store.Do(ctx, store.Known(user)); err != nil {
 		return Key{}, err
 	}
 	err = v.swap(ctx, user, read, func(r *record) error {

@@ -558,6 +558,16 @@ func TestStore(t *testing.T) {
 	}
 }
 
+// Who has keys and nothing else is found by a rekey, too.
+func TestRegistrationIsListed(t *testing.T) {
+	s := storetest.Embedded(t)
+	register(t, service(t, s), "alice@corp.example", newDevice(t))
+	list := &store.Members{Key: store.EnrolledAs("alice@corp.example"), Limit: 10}
+	if err := s.Do(ctx, store.Seq{list}); err != nil || len(list.List) != 1 || list.List[0].Name != "alice@corp.example" {
+		t.Errorf("%+v, %v", list.List, err)
+	}
+}
+
 func TestRelyingParty(t *testing.T) {
 	for portal, want := range map[string]string{
 		"https://vpn.corp.example":                   "vpn.corp.example https://vpn.corp.example",
