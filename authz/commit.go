@@ -79,9 +79,7 @@ func (d *Decider) commit(ctx context.Context, l *login, reason Reason) (_ Reason
 		}
 		own = append(own, l.seat.Clear()...)
 		own = append(own, d.cfg.Shield.Clear(l.user, l.req.Source, l.passed, l.checked)...)
-		if d.give(l); l.give != nil {
-			own = append(own, l.give.Seqs()...)
-		}
+		own = append(own, d.remember(l)...)
 	}
 	if len(own) == 0 {
 		return reason, false
@@ -155,6 +153,19 @@ func (d *Decider) rememberAlone(ctx context.Context, l *login, user store.Seq, l
 		l.rec.Err = err // the user is asked for a code next time
 	}
 	return true
+}
+
+// remember is what has the factor remembered. Who has seeds of the directory may have
+// nothing else here, and is to be found all the same where everybody's are listed.
+func (d *Decider) remember(l *login) []store.Seq {
+	if d.give(l); l.give == nil {
+		return nil
+	}
+	seqs := l.give.Seqs()
+	if l.account.Seeds.Len() > 0 {
+		seqs = append(seqs, store.Known(l.user))
+	}
+	return seqs
 }
 
 // give has the factor remembered that the login has, where the rule remembers any and

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -86,6 +87,14 @@ func TestSeedsOfTheDirectory(t *testing.T) {
 			w.login(t, Permitted, w.dial("rex", "rex"))
 			if w.last().Factor != FactorRemembered {
 				t.Errorf("factor %v", w.last().Factor)
+			}
+			var listed []string
+			err := w.cfg.MFA.Users(context.Background(), func(user string) error {
+				listed = append(listed, user)
+				return nil
+			})
+			if err != nil || !slices.Contains(listed, "rex") {
+				t.Errorf("listed are %q, %v", listed, err)
 			}
 		}},
 		{"the portal", func(t *testing.T, w *world) {

@@ -200,9 +200,7 @@ func (d *Decider) commitStepUp(ctx context.Context, l *login) Reason {
 		own = append(own, burn.Seqs()...)
 	}
 	own = append(own, d.cfg.Shield.Clear(l.user, l.req.Source, l.passed, l.checked)...)
-	if d.give(l); l.give != nil {
-		own = append(own, l.give.Seqs()...)
-	}
+	own = append(own, d.remember(l)...)
 	if len(own) == 0 {
 		return Permitted
 	}
