@@ -527,6 +527,7 @@ func TestCaptive(t *testing.T) {
 		}
 		f.grants(held(quarantine))
 		s := f.up()
+		synctest.Wait() // the client may be up a moment before the node knows it
 		if got := get(firstLease); !strings.HasPrefix(got, "HTTP/1.1 302 ") || !strings.Contains(got, "\r\nLocation: "+portalURL+"\r\n") {
 			t.Errorf("held back: %q", got)
 		}
