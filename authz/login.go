@@ -402,10 +402,8 @@ func (d *Decider) ownReplay(ctx context.Context, l *login) (Reason, bool) {
 
 // applyPolicy asks the policy, and then looks for the factor it demands, see carry.
 func (d *Decider) applyPolicy(_ context.Context, l *login) (Reason, bool) {
-	l.decision = l.ruling.policy.Evaluate(l.now, &policy.Facts{
-		User: l.user, Realm: l.realm(), Groups: l.account.Groups, Source: l.req.Source,
-		NAS: l.req.NAS.ID, NASAddress: l.req.NAS.Addr, Tunnel: l.req.Tunnel,
-	})
+	facts := d.facts(l)
+	l.decision = l.ruling.policy.Evaluate(l.now, &facts)
 	l.rec.Rule, l.rec.Policy = l.decision.RuleID, l.decision.Version
 	if l.decision.Verdict != policy.Permit {
 		return refusal(&l.decision), true

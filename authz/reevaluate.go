@@ -61,10 +61,8 @@ func (d *Decider) review(rec *session.Record, a *directory.Account) (policy.Deci
 	case a.PasswordSet.After(rec.Opened.Add(clockSlack)):
 		return policy.Decision{}, Review{Reason: PasswordChanged, Detail: "password set at " + a.PasswordSet.UTC().Format(time.RFC3339)}
 	}
-	decision := d.policy.Load().policy.Evaluate(d.cfg.Clock(), &policy.Facts{
-		User: rec.User, Realm: rec.Realm, Groups: a.Groups, Source: rec.Source,
-		NAS: rec.NASID, NASAddress: rec.NASAddr, Tunnel: rec.Tunnel,
-	})
+	facts := d.factsOfSession(rec, a)
+	decision := d.policy.Load().policy.Evaluate(d.cfg.Clock(), &facts)
 	r := Review{Reason: Permitted, Rule: decision.RuleID, Policy: decision.Version}
 	if decision.Verdict != policy.Permit {
 		r.Reason, r.Detail = refusal(&decision), permittedBefore(rec)

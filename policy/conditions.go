@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"strings"
+
 	"github.com/goccy/go-yaml/ast"
 )
 
@@ -32,26 +34,29 @@ func conditionKeys() []string {
 	return keys
 }
 
-// readConditions reads the value of `when:` or `unless:`.
-func (r *reader) readConditions(n ast.Node, keys *[]string) []matcher {
+// readConditions reads the value of `when:` or `unless:`. A clause whose value is wrong
+// is not among them.
+func (r *reader) readConditions(n ast.Node) []clause {
 	entries, clean := r.mapping(n, "conditions, such as {group: Staff}", conditionKeys()...)
 	if clean && len(entries) == 0 {
 		r.fail(position(n), "at least one condition, or leave the key away", "no condition")
 	}
-	var ms []matcher
+	var cs []clause
 	for _, e := range entries {
-		*keys = append(*keys, e.key)
 		for i := range conditions {
 			if conditions[i].key != e.key {
 				continue
 			}
 			if m := conditions[i].read(r, e.val); m != nil {
-				ms = append(ms, m)
+				cs = append(cs, clause{key: e.key, pos: e.pos, text: oneLine(e.val), matcher: m})
 			}
 		}
 	}
-	return ms
+	return cs
 }
+
+// oneLine is a value as the file has it, on one line.
+func oneLine(n ast.Node) string { return strings.Join(strings.Fields(n.String()), " ") }
 
 // names is the values of a condition on one name: folded; "" stands for none.
 type names []string

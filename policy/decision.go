@@ -123,8 +123,15 @@ type Obligations struct {
 	SessionTimeout time.Duration
 	IdleTimeout    time.Duration
 	Interim        time.Duration
-	Sessions       int  // at once; 0 is without limit
-	PasswordChange bool // an expired password may be changed in the login dialogue
+	Review         time.Duration // the session is looked at again this often at least; 0: when something changes
+	Sessions       int           // at once; 0 is without limit
+	MPPE           int           // the least strength of a key in bits: 40, 56, 128; 0: the NAS' own minimum
+	PasswordChange bool          // an expired password may be changed in the login dialogue
+
+	// Isolate holds the session in quarantine, with its factor or without, until the
+	// rules say otherwise of it or Quarantine is over.
+	Isolate bool
+	Banner  string // what the portal tells its user
 }
 
 // Carries says whether a factor may come by c.
@@ -144,4 +151,8 @@ type Decision struct {
 	Obligations Obligations
 	Version     string    // of the policy
 	At          time.Time // the moment decided for
+
+	// Shadow is what would have been decided if the rules in shadow were in force; nil:
+	// the same. It belongs to the policy and must not be written to; its At is zero.
+	Shadow *Decision
 }

@@ -4,26 +4,28 @@ import (
 	"slices"
 
 	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/token"
 )
 
 // rule is one rule; its decision is made at load.
 type rule struct {
 	id           string
-	when, unless []matcher
+	pos          *token.Position // of its first key
+	when, unless []clause
 	decision     Decision
 }
 
 func (r *rule) match(e *evaluation) bool {
-	for _, m := range r.when {
-		if !m.match(e) {
+	for i := range r.when {
+		if !r.when[i].matcher.match(e) {
 			return false
 		}
 	}
 	if len(r.unless) == 0 {
 		return true
 	}
-	for _, m := range r.unless {
-		if !m.match(e) {
+	for i := range r.unless {
+		if !r.unless[i].matcher.match(e) {
 			return true
 		}
 	}
@@ -50,6 +52,7 @@ func (r *reader) readRules(n ast.Node) {
 }
 
 func (r *reader) readRule(n ast.Node, first map[string]int) (rl rule) {
+	rl.pos = position(n)
 	entries, clean := r.mapping(n, "a rule: {id: …, when: {…}, then: …}", "id", "description", "when", "unless", "then", "message")
 	if e := find(entries, "id"); e == nil {
 		if clean {
@@ -69,15 +72,14 @@ func (r *reader) readRule(n ast.Node, first map[string]int) (rl rule) {
 	if e := find(entries, "description"); e != nil {
 		r.text(e.val, "text")
 	}
-	var whenKeys, unlessKeys []string
 	if e := find(entries, "when"); e != nil {
-		rl.when = r.readConditions(e.val, &whenKeys)
+		rl.when = r.readConditions(e.val)
 	}
 	if e := find(entries, "unless"); e != nil {
-		rl.unless = r.readConditions(e.val, &unlessKeys)
+		rl.unless = r.readConditions(e.val)
 	}
 	rl.decision = Decision{RuleID: rl.id, Reason: Denied}
-	if slices.Contains(whenKeys, "source") || slices.Contains(unlessKeys, "source") {
+	if slices.ContainsFunc(slices.Concat(rl.when, rl.unless), func(c clause) bool { return c.key == "source" }) {
 		rl.decision.Reason = DeniedSource
 	}
 	if e := find(entries, "then"); e != nil {

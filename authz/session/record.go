@@ -88,6 +88,11 @@ type Record struct {
 	NASID   string     `json:"nas_id,omitempty"` // NAS-Identifier; Node may be made of something else
 	NASAddr netip.Addr `json:"nas_addr,omitzero"`
 	Tunnel  string     `json:"tunnel,omitempty"`
+	Version string     `json:"client_version,omitempty"` // MS-RAS-Client-Version
+	Key     string     `json:"key,omitempty"`            // policy.KeyGrade's name
+	OurNode bool       `json:"our_node,omitempty"`       // its NAS is a node of ours
+	Device  string     `json:"device,omitempty"`         // of package posture
+	Join    string     `json:"join,omitempty"`           // how it was found, one of policy.Joins
 
 	Decision   string    `json:"decision,omitempty"` // decision ID, as Class carries it
 	Rule       string    `json:"rule,omitempty"`
@@ -95,6 +100,7 @@ type Record struct {
 	Remembered string    `json:"remembered,omitempty"` // which it was, of a factor given before
 	Quarantine time.Time `json:"quarantine,omitzero"`  // until then it waits for its factor; zero: not held back
 	Demands    string    `json:"demands,omitempty"`    // the factor that it waits for
+	Isolated   bool      `json:"isolated,omitempty"`   // it is in quarantine because the rule isolates it
 	Released   string    `json:"released,omitempty"`   // by which call of Release
 
 	State   State     `json:"state"`

@@ -32,6 +32,11 @@ type Service struct {
 	ChapSecretsServer string `yaml:"chap_secrets_server"`
 	Policy            File   `yaml:"policy_file" required:"true"`
 
+	PolicySource PolicySource `yaml:"policy"`
+	Inputs       Inputs       `yaml:"inputs"`
+	Geo          Geo          `yaml:"geo"`
+	Posture      Posture      `yaml:"posture"`
+
 	// Disclose is what a refused client learns.
 	Disclose Disclosure `yaml:"disclose" default:"states"`
 

@@ -162,6 +162,23 @@ func (*StoreKind) expected() string { return enumExpected(storeKinds) }
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (k *StoreKind) UnmarshalText(text []byte) error { return enumSet(k, storeKinds, text) }
 
+// PolicyFrom is where the policy in force comes from.
+type PolicyFrom uint8
+
+const (
+	PolicyFromUnknown PolicyFrom = iota
+	PolicyFromFile               // each service's own file
+	PolicyFromStore              // what was activated, for all services
+)
+
+var policyFroms = []string{PolicyFromFile: "file", PolicyFromStore: "store"}
+
+func (f PolicyFrom) String() string  { return enumName(policyFroms, int(f)) }
+func (*PolicyFrom) expected() string { return enumExpected(policyFroms) }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (f *PolicyFrom) UnmarshalText(text []byte) error { return enumSet(f, policyFroms, text) }
+
 // Auth is an authentication method the node asks its clients for. Weaker ones
 // than MS-CHAPv2 do not exist here: PAP, CHAP-MD5 and MS-CHAPv1 give no keys or
 // give the password away.
