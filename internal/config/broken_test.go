@@ -193,7 +193,7 @@ var brokenServices = []struct {
 	}},
 	{"mistyped users file", strings.Replace(goodService, "users_file", "user_file", 1), []string{
 		`1:1: no directory: nobody could log in; realms, or users_file or chap_secrets_file`,
-		`2:1: unknown key "user_file", did you mean "users_file"?; one of: audit, chap_secrets_file, chap_secrets_server, clients, disclose, follow, key_ring_env, key_ring_file, lockout, log, metrics, mfa, node, policy_file, portal, radius, realms, session, store, users_file`,
+		`2:1: unknown key "user_file", did you mean "users_file"?; one of: audit, chap_secrets_file, chap_secrets_server, clients, disclose, follow, geo, inputs, key_ring_env, key_ring_file, lockout, log, metrics, mfa, node, policy, policy_file, portal, posture, radius, realms, session, store, users_file`,
 	}},
 	{"store kind", strings.Replace(goodService, "{path: d}", "{kind: reddis, urls: [x]}", 1), []string{
 		`4:15: "reddis": unknown, did you mean "redis"?; one of: embedded, redis`,
