@@ -91,6 +91,9 @@ func UserRecoveryUsed(name string) Key { return user(name, ":recovery:used") }
 // deadline and lapsedFor.
 func UserTickets(name string) Key { return user(name, ":tickets") }
 
+// UserDeviceTickets is {user:NAME}:tickets:device, as UserTickets.
+func UserDeviceTickets(name string) Key { return user(name, ":tickets:device") }
+
 // EnrolTicket is {ticket:ID}:of, JSON with a keyed hash; life: the ticket's.
 func EnrolTicket(id string) Key { return Key{"ticket:" + escape(id), ":of"} }
 
@@ -247,6 +250,17 @@ func Wish(name string) Key { return Key{"wishes", ":what:" + escape(name)} }
 // Held is {wishes}:held, zset session → when it must have left quarantine, in ms; life:
 // as Wishes. It has the tag of the wishes that are made of it.
 func Held() Key { return Key{"wishes", ":held"} }
+
+// Reviews is {review}:users, zset user → when he may be taken, in ms: whose sessions are
+// to be looked at again; life: lapsedFor from then on.
+func Reviews() Key { return Key{"review", ":users"} }
+
+// Review is {review}:what:USER, JSON, why and since when; life: as Reviews.
+func Review(user string) Key { return Key{"review", ":what:" + escape(user)} }
+
+// ReviewTaken is {review}:taken:USER, the service that looks at his sessions; life: given
+// by session.
+func ReviewTaken(user string) Key { return Key{"review", ":taken:" + escape(user)} }
 
 // A pool has four keys, {pool:NAME} and :until, zset address → deadline or time
 // of release in ms; :who, hash address → holder NUL owner; :of, hash hHOLDER and
