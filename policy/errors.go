@@ -2,7 +2,6 @@ package policy
 
 import (
 	"fmt"
-	"sort"
 	"strings"
 )
 
@@ -40,7 +39,7 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Errors are all mistakes of a file in the order of their places.
+// Errors are all mistakes of a policy in the order of its files and of their places.
 type Errors []*Error
 
 // Error joins the mistakes, one after another.
@@ -59,14 +58,4 @@ func (e Errors) Unwrap() []error {
 		errs[i] = one
 	}
 	return errs
-}
-
-func (e Errors) sorted() Errors {
-	sort.SliceStable(e, func(i, j int) bool {
-		if e[i].Line != e[j].Line {
-			return e[i].Line < e[j].Line
-		}
-		return e[i].Column < e[j].Column
-	})
-	return e
 }

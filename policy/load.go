@@ -1,15 +1,16 @@
 package policy
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
+	"sort"
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/token"
 )
 
-// Policy is a loaded file. It does not change; many goroutines may use it.
+// Policy is what was loaded. It does not change; many goroutines may use it.
 type Policy struct {
+	files   []File // that it was made of
 	version string
 	lists   map[string]networks
 	pools   map[string]*Pool
@@ -33,74 +34,157 @@ func Groups(names []string) Option { return func(o *options) { o.groups = names 
 // Tested makes Load run the tests of the file; those that fail are mistakes.
 func Tested() Option { return func(o *options) { o.tested = true } }
 
-// Load reads a policy. name is for messages. The error holds every mistake and
+// Load reads a policy of one file. name is for messages. The error holds every mistake and
 // is of type Errors.
 func Load(name string, src []byte, opts ...Option) (*Policy, error) {
-	sum := sha256.Sum256(src)
+	return LoadFiles([]File{{name, src}}, opts...)
+}
+
+// newReader begins with the first of the files.
+func newReader(o options, sources ...*source) *reader {
 	r := &reader{
-		file:  name,
-		lines: strings.Split(newlines.Replace(string(src)), "\n"),
+		sources: sources,
+		opts:    o,
+		defined: make(map[string]place),
 		Policy: &Policy{
-			version: hex.EncodeToString(sum[:8]),
 			lists:   make(map[string]networks),
 			pools:   make(map[string]*Pool),
 			filters: make(map[string][]string),
 			groups:  make(map[string]int),
 		},
 	}
-	for _, o := range opts {
-		o(&r.opts)
-	}
-	body := r.parse(src)
-	if len(r.errs) == 0 {
-		r.readFile(body)
-	}
-	if len(r.errs) == 0 && r.opts.tested {
-		for _, result := range r.RunTests() {
-			if result.Err != nil {
-				result.Err.Text = r.lines[result.Err.Line-1]
-				r.errs = append(r.errs, result.Err)
-			}
-		}
-	}
-	if len(r.errs) > 0 {
-		return nil, r.errs.sorted()
-	}
-	return r.Policy, nil
+	r.enter(sources[0])
+	return r
+}
+
+// source is a file while it is read.
+type source struct {
+	name    string
+	text    []byte
+	lines   []string
+	body    ast.Node
+	entries []entry
+}
+
+func newSource(f File) *source {
+	return &source{name: f.Name, text: f.Text, lines: strings.Split(newlines.Replace(string(f.Text)), "\n")}
 }
 
 // newlines are what YAML takes for the end of a line (YAML 1.2 §5.4).
 var newlines = strings.NewReplacer("\r\n", "\n", "\r", "\n")
 
-// readFile reads the sections: those that others refer to first, wherever they
-// stand.
-func (r *reader) readFile(body ast.Node) {
-	const expected = "a policy: version, lists, pools, filters, rules, tests"
-	if body == nil {
-		r.fail(nil, expected, "an empty file")
-		return
-	}
-	entries, clean := r.mapping(body, expected, "version", "lists", "pools", "filters", "rules", "tests")
-	if e := find(entries, "version"); e == nil {
-		if clean {
-			r.fail(position(body), "version: 1", "no version")
+// enter makes s the file that is read, and that mistakes are in.
+func (r *reader) enter(s *source) { r.file, r.lines = s.name, s.lines }
+
+// readFiles reads the sections of all files: those that others refer to first, wherever
+// they stand.
+func (r *reader) readFiles() {
+	const (
+		expected         = "a policy: version, include, lists, pools, filters, rules, tests"
+		expectedIncluded = "an included file: version, lists, pools, filters"
+	)
+	for i, s := range r.sources {
+		r.enter(s)
+		if i > 0 {
+			r.readTop(s, expectedIncluded, "version", "lists", "pools", "filters")
+			continue
 		}
-	} else if i, ok := e.val.(*ast.IntegerNode); !ok || i.GetToken().Value != "1" {
-		r.fail(position(e.val), "version: 1", "not a version this program knows")
+		clean := r.readTop(s, expected, "version", "include", "lists", "pools", "filters", "rules", "tests")
+		if clean && find(s.entries, "version") == nil {
+			r.fail(position(s.body), "version: 1", "no version")
+		}
+		if clean && find(s.entries, "rules") == nil {
+			r.fail(position(s.body), "rules: a list of rules", "no rules")
+		}
 	}
 	for _, section := range []struct {
 		key  string
+		kind string // of what it defines
 		read func(ast.Node)
-	}{{"lists", r.readLists}, {"pools", r.readPools}, {"filters", r.readFilters}, {"rules", r.readRules}, {"tests", r.readTests}} {
-		if e := find(entries, section.key); e != nil {
-			section.read(e.val)
-		} else if section.key == "rules" && clean {
-			r.fail(position(body), "rules: a list of rules", "no rules")
+	}{{"lists", "list", r.readLists}, {"pools", "pool", r.readPools}, {"filters", "filter", r.readFilters}, {"rules", "", r.readRules}, {"tests", "", r.readTests}} {
+		for _, s := range r.sources {
+			if e := find(s.entries, section.key); e != nil {
+				r.enter(s)
+				section.read(r.define(section.kind, e.val))
+			}
 		}
 	}
+	r.enter(r.sources[0])
 	for i := range r.rules {
 		r.rules[i].decision.Version = r.version
 	}
+}
+
+// readTop reads the keys of a file. clean means that none is missing for being misspelt.
+func (r *reader) readTop(s *source, expected string, known ...string) (clean bool) {
+	if s.body == nil {
+		r.fail(nil, expected, "an empty file")
+		return false
+	}
+	s.entries, clean = r.mapping(s.body, expected, known...)
+	if e := find(s.entries, "version"); e != nil {
+		if i, ok := e.val.(*ast.IntegerNode); !ok || i.GetToken().Value != "1" {
+			r.fail(position(e.val), "version: 1", "not a version this program knows")
+		}
+	}
+	return clean
+}
+
+// place is where something is written.
+type place struct {
+	file string
+	pos  *token.Position
+}
+
+// define notes where the lists, pools and filters of a section are defined, and returns
+// the section without those that another file has already. A second one in the same file
+// is for mapping to say.
+func (r *reader) define(kind string, n ast.Node) ast.Node {
+	pairs := pairsOf(n)
+	if kind == "" || len(pairs) == 0 {
+		return n
+	}
+	kept := make([]*ast.MappingValueNode, 0, len(pairs))
+	for _, p := range pairs {
+		name := p.Key.GetToken().Value
+		at, known := r.defined[kind+" "+name]
+		if known && at.file != r.file {
+			r.fail(position(p), "a name of its own for each "+kind+" of all files", "%s %q a second time; the first is at %s:%d", kind, name, at.file, at.pos.Line)
+			continue
+		}
+		if !known {
+			r.defined[kind+" "+name] = place{r.file, position(p)}
+		}
+		kept = append(kept, p)
+	}
+	if m, ok := n.(*ast.MappingNode); ok {
+		rest := *m
+		rest.Values = kept
+		return &rest
+	}
+	if len(kept) == 0 {
+		return &ast.MappingNode{BaseNode: &ast.BaseNode{}, Start: n.GetToken()}
+	}
+	return n
+}
+
+// sorted are the mistakes in the order of the files and of their places.
+func (r *reader) sorted() Errors {
+	order := make(map[string]int, len(r.sources))
+	for i, s := range r.sources {
+		order[s.name] = i
+	}
+	sort.SliceStable(r.errs, func(i, j int) bool {
+		a, b := r.errs[i], r.errs[j]
+		if a.File != b.File {
+			return order[a.File] < order[b.File]
+		}
+		if a.Line != b.Line {
+			return a.Line < b.Line
+		}
+		return a.Column < b.Column
+	})
+	return r.errs
 }
 
 // oneOf lists what may be named.
@@ -111,7 +195,7 @@ func (r *reader) oneOf(kind string, names []string) string {
 	return "one of: " + strings.Join(names, ", ")
 }
 
-// Version is the hash of the file's content, 16 hexadecimal digits.
+// Version is the hash of the files' content, 16 hexadecimal digits.
 func (p *Policy) Version() string { return p.version }
 
 // Pool returns the pool of that name, or nil.

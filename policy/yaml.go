@@ -19,12 +19,14 @@ const (
 	maxDepth = 32
 )
 
-// reader reads one file and collects its mistakes.
+// reader reads the files of a policy and collects their mistakes.
 type reader struct {
-	file  string
-	lines []string
-	errs  Errors
-	opts  options
+	sources []*source
+	file    string // of the source that is read
+	lines   []string
+	errs    Errors
+	opts    options
+	defined map[string]place // lists, pools and filters: kind and name
 	*Policy
 	groupNames []string // as first written, by number
 }

@@ -44,11 +44,11 @@ func (c *cli) loadPolicy(args []string) (name string, p *policy.Policy, err erro
 	if name, err = c.policyFile(args); err != nil {
 		return "", nil, err
 	}
-	src, err := os.ReadFile(name)
+	files, err := policy.Collect(name, os.ReadFile)
 	if err != nil {
 		return "", nil, fmt.Errorf("read policy: %w", err)
 	}
-	p, err = policy.Load(name, src)
+	p, err = policy.LoadFiles(files)
 	return name, p, err
 }
 

@@ -47,11 +47,11 @@ func OpenRing(cfg *config.Service, create bool) (*seal.Ring, error) {
 // LoadPolicy reads the policy; its tests must pass, and its pools must have no
 // address that is routed elsewhere.
 func LoadPolicy(cfg *config.Service, local []netip.Prefix) (*policy.Policy, error) {
-	src, err := os.ReadFile(string(cfg.Policy))
+	files, err := policy.Collect(string(cfg.Policy), os.ReadFile)
 	if err != nil {
 		return nil, fmt.Errorf("read policy: %w", err)
 	}
-	p, err := policy.Load(string(cfg.Policy), src, policy.Tested())
+	p, err := policy.LoadFiles(files, policy.Tested())
 	if err != nil {
 		return nil, err
 	}
