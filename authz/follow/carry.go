@@ -153,7 +153,7 @@ func (f *Follower) overdue(ctx context.Context) {
 		return // carry tells of the store
 	}
 	for _, rec := range late {
-		if f.want(ctx, &rec, authz.Review{
+		if f.want(ctx, &rec.Record, authz.Review{
 			Reason: authz.StepUpExpired, Detail: "in quarantine until " + rec.Quarantine.UTC().Format(time.RFC3339),
 		}) != nil {
 			return

@@ -149,9 +149,9 @@ func TestWishUnreadable(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, name := range []string{"end gw1/b1", "change gw1/b2"} {
+		for name, id := range map[string]string{"end gw1/b1": "gw1/b1", "change gw1/b2": "gw1/b2"} {
 			if err := s.store.Do(context.Background(), store.Seq{
-				&store.Put{Key: store.Wish(name), Value: "{"}, &store.Enter{Key: store.Wishes(), Member: name, For: time.Hour},
+				&store.Put{Key: store.Wish(id, name), Value: "{"}, &store.Enter{Key: store.WishesOf(id), Member: name, For: time.Hour},
 			}); err != nil {
 				t.Fatal(err)
 			}

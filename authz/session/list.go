@@ -8,13 +8,48 @@ import (
 	"postern/internal/store"
 )
 
+// Seen is a session as it was read: what is made of it counts only as long as it is still
+// so, see Settle.
+type Seen struct {
+	Record
+	raw   string
+	taken string // by whom, of one that is due
+}
+
 // Get returns a session that has not ended.
 func (r *Registry) Get(ctx context.Context, id string) (rec Record, found bool, err error) {
-	recs, err := r.records(ctx, []string{id})
-	if err != nil || len(recs) == 0 {
+	seen, err := r.Look(ctx, id)
+	if err != nil || len(seen) == 0 {
 		return Record{}, false, err
 	}
-	return recs[0], true, nil
+	return seen[0].Record, true, nil
+}
+
+// Look reads sessions; those that have ended are left out.
+func (r *Registry) Look(ctx context.Context, ids ...string) ([]Seen, error) {
+	var all []Seen
+	for some := range slices.Chunk(ids, page) {
+		gets := make([]*store.Get, len(some))
+		seqs := make([]store.Seq, len(some))
+		for i, id := range some {
+			gets[i] = &store.Get{Key: store.Session(id)}
+			seqs[i] = store.Seq{gets[i]}
+		}
+		if err := r.store.Do(ctx, seqs...); err != nil {
+			return nil, err
+		}
+		for _, g := range gets {
+			if !g.Found {
+				continue
+			}
+			rec, err := parseRecord(g.Value)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, Seen{Record: rec, raw: g.Value})
+		}
+	}
+	return all, nil
 }
 
 // ByUser lists a user's live sessions, pending ones included.
@@ -72,22 +107,85 @@ func (r *Registry) Count(ctx context.Context, user string) (int, error) {
 	return l.Count(), nil
 }
 
+// SeenOf lists the live sessions of users.
+func (r *Registry) SeenOf(ctx context.Context, users ...string) ([]Seen, error) {
+	var ids []string
+	for some := range slices.Chunk(users, page) {
+		lists := make([]*store.Members, len(some))
+		seqs := make([]store.Seq, len(some))
+		for i, u := range some {
+			lists[i] = &store.Members{Key: store.UserLive(u), Limit: page}
+			seqs[i] = store.Seq{lists[i]}
+		}
+		if err := r.store.Do(ctx, seqs...); err != nil {
+			return nil, err
+		}
+		for i, l := range lists {
+			if l.N > len(l.List) {
+				more, err := r.members(ctx, store.UserLive(some[i]), false)
+				if err != nil {
+					return nil, err
+				}
+				ids = append(ids, more...)
+				continue
+			}
+			for _, m := range l.List {
+				ids = append(ids, m.Name)
+			}
+		}
+	}
+	return r.Look(ctx, ids...)
+}
+
 func (r *Registry) live(ctx context.Context, k store.Key) ([]Record, error) {
 	ids, err := r.members(ctx, k, false)
 	if err != nil {
 		return nil, err
 	}
-	var recs []Record
-	for len(ids) > 0 {
-		n := min(page, len(ids))
-		some, err := r.records(ctx, ids[:n])
-		if err != nil {
+	return r.records(ctx, ids)
+}
+
+// AllIDs lists the IDs of all live sessions of nodes that have reported, node by node.
+func (r *Registry) AllIDs(ctx context.Context) ([]string, error) {
+	nodes, err := r.allNodes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	keys := make([]store.Key, len(nodes))
+	for i, n := range nodes {
+		keys[i] = store.NodeLive(n)
+	}
+	return r.membersOf(ctx, keys, false)
+}
+
+// membersOf reads whole indexes, all of them at once.
+func (r *Registry) membersOf(ctx context.Context, keys []store.Key, lapsed bool) ([]string, error) {
+	var names []string
+	for some := range slices.Chunk(keys, page) {
+		lists := make([]*store.Members, len(some))
+		seqs := make([]store.Seq, len(some))
+		for i, k := range some {
+			lists[i] = &store.Members{Key: k, Lapsed: lapsed, Limit: page}
+			seqs[i] = store.Seq{lists[i]}
+		}
+		if err := r.store.Do(ctx, seqs...); err != nil {
 			return nil, err
 		}
-		recs = append(recs, some...)
-		ids = ids[n:]
+		for i, l := range lists {
+			for _, m := range l.List {
+				names = append(names, m.Name)
+			}
+			if l.N > len(l.List) {
+				rest, err := r.members(ctx, some[i], lapsed)
+				if err != nil {
+					return nil, err
+				}
+				names = append(names, rest...)
+			}
+		}
 	}
-	return recs, nil
+	slices.Sort(names) // what moved while we read may show twice
+	return slices.Compact(names), nil
 }
 
 // members reads a whole index.
@@ -109,30 +207,15 @@ func (r *Registry) members(ctx context.Context, k store.Key, lapsed bool) ([]str
 	}
 }
 
-// records reads sessions in one trip and leaves out those that are gone.
+// records reads sessions and leaves out those that are gone.
 func (r *Registry) records(ctx context.Context, ids []string) ([]Record, error) {
-	gets := make([]*store.Get, len(ids))
-	seqs := make([]store.Seq, len(ids))
-	for i, id := range ids {
-		gets[i] = &store.Get{Key: store.Session(id)}
-		seqs[i] = store.Seq{gets[i]}
-	}
-	if len(seqs) == 0 {
-		return nil, nil
-	}
-	if err := r.store.Do(ctx, seqs...); err != nil {
+	seen, err := r.Look(ctx, ids...)
+	if err != nil || len(seen) == 0 {
 		return nil, err
 	}
-	var recs []Record
-	for _, g := range gets {
-		if !g.Found {
-			continue
-		}
-		rec, err := parseRecord(g.Value)
-		if err != nil {
-			return nil, err
-		}
-		recs = append(recs, rec)
+	recs := make([]Record, len(seen))
+	for i := range seen {
+		recs[i] = seen[i].Record
 	}
 	return recs, nil
 }

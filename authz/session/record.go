@@ -103,6 +103,15 @@ type Record struct {
 	Isolated   bool      `json:"isolated,omitempty"`   // it is in quarantine because the rule isolates it
 	Released   string    `json:"released,omitempty"`   // by which call of Release
 
+	// What a look at a running session needs to know of what it was granted.
+	Policy   string    `json:"policy,omitempty"`   // version of the policy that granted it
+	Granted  string    `json:"granted,omitempty"`  // digest of the obligations that its NAS enforces
+	Grant    string    `json:"grant,omitempty"`    // ID of the remembered factor that let it in
+	GrantEnd time.Time `json:"grant_end,omitzero"` // when that lapses by itself
+	Banner   string    `json:"banner,omitempty"`   // what the portal tells its user
+	Due      time.Time `json:"due,omitzero"`       // when it is to be looked at again at the latest; zero: when something changes
+	Settled  string    `json:"settled,omitempty"`  // by which call of Settle
+
 	State   State     `json:"state"`
 	Opened  time.Time `json:"opened"`
 	Started time.Time `json:"started,omitzero"`

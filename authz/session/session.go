@@ -129,17 +129,12 @@ func (o *Opening) UserSeqs() []store.Seq { return []store.Seq{{&o.enter}} }
 // NodeSeqs writes the session down.
 func (o *Opening) NodeSeqs() []store.Seq {
 	id := o.rec.ID
-	seqs := []store.Seq{
-		{
-			&store.Delete{Key: store.SessionMarks(id)},
-			&store.Put{Key: store.Session(id), Value: o.rec.marshal(), TTL: o.r.silence() + recordSlack},
-		},
-		{&store.Enter{Key: store.NodeLive(o.rec.Node), Member: id, For: o.r.cfg.Pending}},
+	write := store.Seq{
+		&store.Delete{Key: store.SessionMarks(id)},
+		&store.Put{Key: store.Session(id), Value: o.rec.marshal(), TTL: o.r.silence() + recordSlack},
 	}
-	if until := o.rec.Quarantine; !until.IsZero() {
-		seqs = append(seqs, store.Seq{&store.Enter{Key: store.Held(), Member: id, For: until.Sub(o.rec.Opened) + heldSlack}})
-	}
-	return seqs
+	write = append(write, waits(&o.rec, o.rec.Opened)...)
+	return []store.Seq{write, {&store.Enter{Key: store.NodeLive(o.rec.Node), Member: id, For: o.r.cfg.Pending}}}
 }
 
 // TooMany reports, when the commit came that far, that the user's limit was
@@ -151,7 +146,7 @@ func (o *Opening) TooMany() bool { return !o.enter.OK && o.max > 0 && o.enter.N 
 func (r *Registry) Abandon(ctx context.Context, rec Record) error {
 	seqs := []store.Seq{
 		{&store.Leave{Key: store.UserLive(rec.User), Member: rec.ID}},
-		{&store.Delete{Key: store.Session(rec.ID)}, &store.Delete{Key: store.SessionMarks(rec.ID)}},
+		append(store.Seq{&store.Delete{Key: store.Session(rec.ID)}, &store.Delete{Key: store.SessionMarks(rec.ID)}}, noWaits(rec.ID)...),
 		{&store.Leave{Key: store.NodeLive(rec.Node), Member: rec.ID}},
 	}
 	return r.store.Do(ctx, append(seqs, release(rec)...)...)
@@ -274,6 +269,7 @@ func (r *Registry) reportOnce(ctx context.Context, rep Report, seq int64, stop b
 			&store.Advance{Key: store.SessionMarks(id), Field: fieldSeq, To: markEnd, TTL: marksLife},
 			&store.Delete{Key: store.Session(id)},
 		)
+		end = append(end, noWaits(id)...)
 		seqs = append(seqs, end)
 		seqs = append(seqs, r.forget(rec)...)
 	} else {

@@ -80,7 +80,7 @@ func (r *Registry) end(ctx context.Context, node string, ids []string, which fun
 				// The lease is left to lapse: a start may yet come.
 				keep := rec
 				keep.Pool = ""
-				seqs := append(r.forget(keep), store.Seq{&store.Delete{Key: store.Session(rec.ID)}})
+				seqs := append(r.forget(keep), append(store.Seq{&store.Delete{Key: store.Session(rec.ID)}}, noWaits(rec.ID)...))
 				if err := r.store.Do(ctx, seqs...); err != nil {
 					return ended, err
 				}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"postern/internal/store"
@@ -71,21 +72,28 @@ const WishesTopic = "wishes"
 
 func wishName(k WishKind, session string) string { return k.String() + " " + session }
 
-// seq writes the wish down. An end is wished once; of changes the last one counts, for
-// it was decided with all that is known.
+// wishKeys are where a wish of that name is, and where it is listed.
+func wishKeys(name string) (what, list store.Key) {
+	_, id, _ := strings.Cut(name, " ")
+	return store.Wish(id, name), store.WishesOf(id)
+}
+
+// seq writes the wish down, under the session's tag. An end is wished once; of changes the
+// last one counts, for it was decided with all that is known.
 func (w *Wish) seq() (store.Seq, error) {
 	b, err := json.Marshal(w)
 	if err != nil {
 		return nil, fmt.Errorf("write down what is wished of session %s: %w", w.Session, err)
 	}
 	name := wishName(w.Kind, w.Session)
-	var write store.Op = &store.Once{Key: store.Wish(name), Value: string(b), TTL: wishLife}
+	what, list := wishKeys(name)
+	var write store.Op = &store.Once{Key: what, Value: string(b), TTL: wishLife}
 	if w.Kind == WishChange {
-		write = &store.Put{Key: store.Wish(name), Value: string(b), TTL: wishLife}
+		write = &store.Put{Key: what, Value: string(b), TTL: wishLife}
 	}
 	return store.Seq{
 		write,
-		&store.Enter{Key: store.Wishes(), Member: name, For: wishLife},
+		&store.Enter{Key: list, Member: name, For: wishLife},
 		&store.Publish{Topic: WishesTopic, Message: name},
 	}, nil
 }
@@ -98,7 +106,7 @@ func (r *Registry) AskEnd(ctx context.Context, w Wish) (bool, error) {
 		return false, err
 	}
 	// One that has to end is waited for no longer.
-	seq = append(store.Seq{&store.Leave{Key: store.Held(), Member: w.Session}}, seq...)
+	seq = append(store.Seq{&store.Leave{Key: store.HeldAs(w.Session), Member: w.Session}}, seq...)
 	if err := r.store.Do(ctx, seq); err != nil {
 		return false, err
 	}
@@ -107,13 +115,14 @@ func (r *Registry) AskEnd(ctx context.Context, w Wish) (bool, error) {
 
 // Wishes lists the names of all wishes.
 func (r *Registry) Wishes(ctx context.Context) ([]string, error) {
-	return r.members(ctx, store.Wishes(), false)
+	return r.membersOf(ctx, store.Wishes(), false)
 }
 
 // Wish reads a wish, and the session. The record is empty when the session is gone, or
 // its ID is another one's by now.
 func (r *Registry) Wish(ctx context.Context, name string) (w Wish, rec Record, found bool, err error) {
-	what := &store.Get{Key: store.Wish(name)}
+	key, _ := wishKeys(name)
+	what := &store.Get{Key: key}
 	if err := r.store.Do(ctx, store.Seq{what}); err != nil {
 		return Wish{}, Record{}, false, err
 	}
@@ -137,9 +146,10 @@ func (r *Registry) Wish(ctx context.Context, name string) (w Wish, rec Record, f
 // Answered takes the wish away; true: by this call and no other. A wish that was
 // replaced meanwhile stays.
 func (r *Registry) Answered(ctx context.Context, w Wish) (bool, error) {
+	what, list := wishKeys(w.name)
 	seq := store.Seq{
-		&store.Swap{Key: store.Wish(w.name), Old: w.raw, New: "done " + rand.Text(), TTL: wishDone},
-		&store.Leave{Key: store.Wishes(), Member: w.name},
+		&store.Swap{Key: what, Old: w.raw, New: "done " + rand.Text(), TTL: wishDone},
+		&store.Leave{Key: list, Member: w.name},
 	}
 	if err := r.store.Do(ctx, seq); err != nil {
 		return false, err

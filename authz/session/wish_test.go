@@ -98,8 +98,8 @@ func TestWishUnreadable(t *testing.T) {
 	b := storetest.Embedded(t)
 	r := New(b, Config{})
 	seq := store.Seq{
-		&store.Put{Key: store.Wish("end n1/a1"), Value: "{"},
-		&store.Enter{Key: store.Wishes(), Member: "end n1/a1", For: time.Hour},
+		&store.Put{Key: store.Wish("n1/a1", "end n1/a1"), Value: "{"},
+		&store.Enter{Key: store.WishesOf("n1/a1"), Member: "end n1/a1", For: time.Hour},
 	}
 	if err := b.Do(ctx, seq); err != nil {
 		t.Fatal(err)

@@ -215,10 +215,12 @@ func SessionMarks(id string) Key { return shard(id, ":mark:"+escape(id)) }
 func History(id string) Key { return shard(id, ":history") }
 
 // Histories are the streams of all shards.
-func Histories() []Key {
+func Histories() []Key { return shardsOf(":history") }
+
+func shardsOf(name string) []Key {
 	ks := make([]Key, shards)
 	for i := range ks {
-		ks[i] = Key{fmt.Sprintf("sess:%02d", i), ":history"}
+		ks[i] = Key{fmt.Sprintf("sess:%02d", i), name}
 	}
 	return ks
 }
@@ -240,16 +242,35 @@ func Nodes() Key { return Key{"nodes", ":seen"} }
 // directories for all; life: given by follow.
 func FollowTurn() Key { return Key{"follow", ":turn"} }
 
-// Wishes is {wishes}:asked, zset wish → deadline in ms; life: the last deadline and
-// lapsedFor.
-func Wishes() Key { return Key{"wishes", ":asked"} }
+// Wishes are {sess:NN}:wishes of all shards, zset wish → deadline in ms; life: the last
+// deadline and lapsedFor. What is wished of a session, and when it must be looked at, lies
+// beside it: a change of the session and what follows from it are one sequence.
+func Wishes() []Key { return shardsOf(":wishes") }
 
-// Wish is {wishes}:what:NAME, JSON; life: the wish's deadline in Wishes.
-func Wish(name string) Key { return Key{"wishes", ":what:" + escape(name)} }
+// WishesOf is the one of Wishes that a session's are in.
+func WishesOf(id string) Key { return shard(id, ":wishes") }
 
-// Held is {wishes}:held, zset session → when it must have left quarantine, in ms; life:
-// as Wishes. It has the tag of the wishes that are made of it.
-func Held() Key { return Key{"wishes", ":held"} }
+// Wish is {sess:NN}:wish:NAME, JSON, of what is wished of a session under a name; life: the
+// wish's deadline in Wishes.
+func Wish(id, name string) Key { return shard(id, ":wish:"+escape(name)) }
+
+// Held are {sess:NN}:held of all shards, zset session → when it must have left quarantine,
+// in ms; life: as Wishes.
+func Held() []Key { return shardsOf(":held") }
+
+// HeldAs is the one of Held that a session is in.
+func HeldAs(id string) Key { return shard(id, ":held") }
+
+// Due are {sess:NN}:due of all shards, zset session → when it must be looked at again, in
+// ms; life: as Wishes.
+func Due() []Key { return shardsOf(":due") }
+
+// DueAs is the one of Due that a session is in.
+func DueAs(id string) Key { return shard(id, ":due") }
+
+// DueTaken is {sess:NN}:due:taken:ID, the service that looks at a session that is due;
+// life: given by session.
+func DueTaken(id string) Key { return shard(id, ":due:taken:"+escape(id)) }
 
 // Reviews is {review}:users, zset user → when he may be taken, in ms: whose sessions are
 // to be looked at again; life: lapsedFor from then on.

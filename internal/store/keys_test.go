@@ -2,6 +2,7 @@ package store
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -31,9 +32,9 @@ func TestKeys(t *testing.T) {
 		"{node:NAS-1}:live":               NodeLive("NAS-1"),
 		"{nodes}:seen":                    Nodes(),
 		"{follow}:turn":                   FollowTurn(),
-		"{wishes}:asked":                  Wishes(),
-		"{wishes}:what:end%20gw1/5f%3a1":  Wish("end gw1/5f:1"),
-		"{wishes}:held":                   Held(),
+		"{sess:00}:wishes":                Wishes()[0],
+		"{sess:01}:held":                  Held()[1],
+		"{sess:15}:due":                   Due()[15],
 		"{review}:users":                  Reviews(),
 		"{review}:what:a%20b":             Review("a b"),
 		"{review}:taken:alice":            ReviewTaken("alice"),
@@ -48,6 +49,17 @@ func TestKeys(t *testing.T) {
 	}
 	if Session("n/1").tag != History("n/1").tag || SessionMarks("n/1").tag != History("n/1").tag {
 		t.Error("a session and its history are apart")
+	}
+	if got, want := Wish("n/5f:1", "end n/5f:1").name, ":wish:end%20n/5f%3a1"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	for _, k := range []Key{WishesOf("n/1"), Wish("n/1", "end n/1"), HeldAs("n/1"), DueAs("n/1"), DueTaken("n/1")} {
+		if k.tag != Session("n/1").tag {
+			t.Errorf("a session and %s are apart", k)
+		}
+	}
+	if !slices.Contains(Wishes(), WishesOf("n/1")) || !slices.Contains(Held(), HeldAs("n/1")) || !slices.Contains(Due(), DueAs("n/1")) {
+		t.Error("a shard is missing")
 	}
 	found := false
 	for _, k := range Histories() {
