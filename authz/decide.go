@@ -33,6 +33,9 @@ type Config struct {
 	Policy    *policy.Policy
 	Audit     Audit
 
+	// Inputs keeps what decisions were made on; nil: nothing is kept.
+	Inputs Inputs
+
 	// Ring seals what passes through the hands of clients and comes back: the State of
 	// challenges and references to sessions. nil: no challenges, no quarantine.
 	Ring *seal.Ring
@@ -201,6 +204,7 @@ func (d *Decider) write(l *login, reason Reason) {
 	l.rec.Verdict, l.rec.Reason = answerTo(reason).verdict, reason
 	l.rec.Duration = d.cfg.Clock().Sub(l.began)
 	d.cfg.Audit.Decision(&l.rec)
+	d.keepLogin(l, reason)
 }
 
 // settle commits the outcome. What was decided on facts that others have changed by

@@ -72,6 +72,7 @@ type world struct {
 	sessions *session.Registry
 	audit    *bytes.Buffer
 	records  []Record
+	inputs   kept
 	now      time.Time
 	secrets  map[string]string // TOTP
 	acct     int
@@ -206,8 +207,9 @@ func newWorldOn(t testing.TB, b storetest.Backend) *world {
 	must(t, err)
 	w.Decider, err = New(Config{
 		Directory: w.dir, Store: w.broken, Shield: lockout.New(lockout.Config{}), MFA: w.mfa,
-		Sessions: w.sessions, Policy: p, Audit: w,
+		Sessions: w.sessions, Policy: p, Audit: w, Inputs: &w.inputs,
 	})
+	t.Cleanup(func() { w.inputs.same(t, p) })
 	must(t, err)
 	w.now = w.storeTime(t)
 	for _, name := range []string{"alice", "carol", "dora"} {

@@ -58,7 +58,8 @@ type login struct {
 	code     mfa.Result
 	checked  bool // a code was looked at
 	factor   Factor
-	kind     Factor // of a remembered factor
+	kind     Factor        // of a remembered factor
+	facts    *policy.Facts // nil: the policy was not asked
 	decision policy.Decision
 
 	// What comes in the place of a factor, see carry.
@@ -403,7 +404,8 @@ func (d *Decider) ownReplay(ctx context.Context, l *login) (Reason, bool) {
 // applyPolicy asks the policy, and then looks for the factor it demands, see carry.
 func (d *Decider) applyPolicy(_ context.Context, l *login) (Reason, bool) {
 	facts := d.facts(l)
-	l.decision = l.ruling.policy.Evaluate(l.now, &facts)
+	l.facts = &facts
+	l.decision = l.ruling.policy.Evaluate(l.now, l.facts)
 	l.rec.Rule, l.rec.Policy = l.decision.RuleID, l.decision.Version
 	if l.decision.Verdict != policy.Permit {
 		return refusal(&l.decision), true

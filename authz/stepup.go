@@ -95,6 +95,7 @@ func (d *Decider) StepUp(ctx context.Context, s StepUp) StepUpResult {
 		rec.Factor = l.factor
 	}
 	d.cfg.Audit.StepUp(&rec)
+	d.keepStepUp(l, &rec)
 	d.metrics.stepUps.WithLabelValues(rec.Factor.String(), rec.Reason.String()).Inc()
 	return StepUpResult{Reason: rec.Reason, Factor: rec.Factor}
 }
@@ -162,7 +163,7 @@ func (d *Decider) permits(ctx context.Context, l *login, rec *session.Record) Re
 	}
 	d.seeds(l)
 	decision, r := d.review(rec, a)
-	l.decision = decision
+	l.decision, l.facts = decision, r.facts
 	return r.Reason
 }
 

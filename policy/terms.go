@@ -3,6 +3,7 @@ package policy
 import (
 	"crypto/sha256"
 	"fmt"
+	"sync"
 )
 
 // Term is one obligation as the file would write it.
@@ -11,16 +12,22 @@ type Term struct {
 	Value string `json:"value"`
 }
 
-// noObligations is a permit that sets nothing.
-var noObligations Obligations
+// unset is what each obligation says that is not set.
+var unset = sync.OnceValue(func() []string {
+	said := make([]string, len(obligations))
+	for i, k := range obligations {
+		said[i] = k.say(new(Obligations))
+	}
+	return said
+})
 
 // Terms are the obligations that are set, in the order of the language; the factor is
 // always there. Two permits with the same terms oblige to the same: the rules of a filter
 // that is this file's are among them, as a digest.
 func (o *Obligations) Terms() []Term {
 	var terms []Term
-	for _, k := range obligations {
-		if value := k.say(o); k.key == "factor" || value != k.say(&noObligations) {
+	for i, k := range obligations {
+		if value := k.say(o); k.key == "factor" || value != unset()[i] {
 			terms = append(terms, Term{k.key, value})
 		}
 		if k.key == "filter" && len(o.Rules) > 0 {
