@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"postern/authz/ticket"
 	"postern/internal/store"
 )
 
@@ -22,9 +23,6 @@ const (
 	recoveryToken = "recovery."
 )
 
-// alphabet is Crockford's base 32: without I, L, O and U.
-const alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-
 // recovery is a user's set as the record keeps it.
 type recovery struct {
 	Set     string   `json:"set"` // names it: marks of one set say nothing of another
@@ -37,12 +35,12 @@ func (v *Verifier) NewRecovery(ctx context.Context, user string) ([]string, erro
 	r := recovery{Set: strings.ToLower(rand.Text()[:8])}
 	codes := make([]string, recoveryCodes)
 	for i := range codes {
-		code := drawCode(recoveryLen)
+		code := ticket.Draw(recoveryLen)
 		d, err := v.ring.Digest(recoveryPurpose, subject(user, r.Set), []byte(code))
 		if err != nil {
 			return nil, fmt.Errorf("recovery codes of %q: %w", user, err)
 		}
-		codes[i], r.Digests = dashed(code), append(r.Digests, d)
+		codes[i], r.Digests = ticket.Dashed(code), append(r.Digests, d)
 	}
 	text, err := json.Marshal(r)
 	if err != nil {
@@ -113,7 +111,7 @@ func (v *Verifier) checkRecovery(q *Query, code string) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	plain := undashed(code)
+	plain := ticket.Plain(code)
 	res := Result{Outcome: Wrong}
 	for i := range recoveryCodes {
 		digest := ""
@@ -133,54 +131,7 @@ func (v *Verifier) checkRecovery(q *Query, code string) (Result, error) {
 
 // looksLikeRecovery says whether what was typed can be a recovery code: these are longer
 // than any one-time code.
-func looksLikeRecovery(code string) bool { return len(undashed(code)) == recoveryLen }
-
-// drawCode draws n characters of the alphabet.
-func drawCode(n int) string {
-	b := make([]byte, n)
-	_, _ = rand.Read(b) // ends the process rather than fail
-	for i := range b {
-		b[i] = alphabet[b[i]%byte(len(alphabet))] // 256 is a multiple of 32
-	}
-	return string(b)
-}
-
-// dashed groups a code by four for people.
-func dashed(code string) string {
-	var b strings.Builder
-	for i := range len(code) {
-		if i > 0 && i%4 == 0 {
-			b.WriteByte('-')
-		}
-		b.WriteByte(code[i])
-	}
-	return b.String()
-}
-
-// maxTypedCode is more than anybody types.
-const maxTypedCode = 64
-
-// undashed undoes what people do to a code: lower case, spaces, dashes, look-alikes. ""
-// is no code.
-func undashed(typed string) string {
-	if len(typed) > maxTypedCode {
-		return ""
-	}
-	return strings.Map(func(r rune) rune {
-		switch r {
-		case ' ', '-', '\t':
-			return -1
-		case 'o', 'O':
-			return '0'
-		case 'i', 'I', 'l', 'L':
-			return '1'
-		}
-		if r >= 'a' && r <= 'z' {
-			r += 'A' - 'a'
-		}
-		return r
-	}, typed)
-}
+func looksLikeRecovery(code string) bool { return len(ticket.Plain(code)) == recoveryLen }
 
 // RecoveryAged says whether a user's recovery codes are under an old key of the ring. They
 // cannot be put under the current one: that key must stay until they are made anew.

@@ -10,11 +10,12 @@ import (
 	"testing"
 	"time"
 
+	"postern/authz/ticket"
 	"postern/internal/store"
 	"postern/internal/store/storetest"
 )
 
-func ticket(t *testing.T, v *Verifier, user string) Ticket {
+func newTicket(t *testing.T, v *Verifier, user string) Ticket {
 	t.Helper()
 	k, err := v.NewTicket(ctx, user, time.Hour)
 	if err != nil {
@@ -26,7 +27,7 @@ func ticket(t *testing.T, v *Verifier, user string) Ticket {
 func TestTicket(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, b storetest.Backend) {
 		v := New(b, ring(t), Config{})
-		k := ticket(t, v, "alice@corp.example")
+		k := newTicket(t, v, "alice@corp.example")
 		if text := fmt.Sprintf("%v %+v %#v", k, k, &k); strings.Contains(text, k.Code) {
 			t.Error("it prints its code")
 		}
@@ -38,7 +39,7 @@ func TestTicket(t *testing.T) {
 				t.Errorf("%q is %q's, %v", code, user, err)
 			}
 		}
-		other := ticket(t, v, "bob")
+		other := newTicket(t, v, "bob")
 		if user, err := v.UseTicket(ctx, k.Code[:9]+other.Code[9:]); !errors.Is(err, ErrTicket) {
 			t.Errorf("half of one and half of another is %q's, %v", user, err)
 		}
@@ -60,13 +61,13 @@ func TestTicket(t *testing.T) {
 		if _, err := v.UseTicket(ctx, other.Code); !errors.Is(err, ErrTicket) {
 			t.Errorf("a revoked one: %v", err)
 		}
-		for range maxTickets {
-			ticket(t, v, "carol")
+		for range ticket.Max {
+			newTicket(t, v, "carol")
 		}
 		if _, err := v.NewTicket(ctx, "carol", time.Hour); !errors.Is(err, ErrTooMany) {
 			t.Errorf("one too many: %v", err)
 		}
-		for _, life := range []time.Duration{0, -time.Second, MaxTicketLife + time.Second} {
+		for _, life := range []time.Duration{0, -time.Second, ticket.MaxLife + time.Second} {
 			if _, err := v.NewTicket(ctx, "dave", life); err == nil {
 				t.Errorf("good for %v", life)
 			}
@@ -77,7 +78,7 @@ func TestTicket(t *testing.T) {
 func TestOneTicketOneUse(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, b storetest.Backend) {
 		services := []*Verifier{New(b, ring(t), Config{}), New(b, ring(t), Config{})}
-		k := ticket(t, services[0], "alice")
+		k := newTicket(t, services[0], "alice")
 		var won atomic.Int32
 		var wg sync.WaitGroup
 		for i := range 20 {
@@ -104,7 +105,7 @@ func TestUsers(t *testing.T) {
 		want[user] = true
 		switch i % 3 {
 		case 0:
-			ticket(t, v, user)
+			newTicket(t, v, user)
 		case 1:
 			enroll(t, v, user)
 		default:
