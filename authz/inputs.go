@@ -44,13 +44,14 @@ func (d *Decider) keepStepUp(l *login, rec *StepUpRecord) {
 
 // keepReview keeps the inputs of another look at a session, when it came to something
 // else than the session had before: most come to the same, and there are very many.
-func (d *Decider) keepReview(rec *session.Record, decision *policy.Decision, v *Review) {
-	if d.cfg.Inputs == nil || v.Reason == Permitted && (v.facts == nil || v.Rule == rec.Rule) {
+// facts are what the policy was asked with; nil: it was not.
+func (d *Decider) keepReview(rec *session.Record, decision *policy.Decision, reason Reason, facts *policy.Facts) {
+	if d.cfg.Inputs == nil || reason == Permitted && (facts == nil || decision.RuleID == rec.Rule) {
 		return
 	}
 	r := ofSession(rec)
-	r.At, r.Kind, r.Verdict, r.Reason, r.Factor = d.cfg.Clock(), inputs.Review, answerTo(v.Reason).verdict.String(), v.Reason.String(), rec.Factor
-	ruled(r, decision, v.facts)
+	r.At, r.Kind, r.Verdict, r.Reason, r.Factor = d.cfg.Clock(), inputs.Review, answerTo(reason).verdict.String(), reason.String(), rec.Factor
+	ruled(r, decision, facts)
 	d.cfg.Inputs.Write(r)
 }
 

@@ -35,7 +35,7 @@ func Followable(rec *session.Record) bool { return rec.User != "" && rec.Rule !=
 // session in quarantine has its factor still to come.
 func (d *Decider) Reevaluate(rec *session.Record, a *directory.Account) Review {
 	decision, r := d.review(rec, a)
-	defer d.keepReview(rec, &decision, &r)
+	defer func() { d.keepReview(rec, &decision, r.Reason, r.facts) }()
 	if decision.Verdict != policy.Permit || !rec.Quarantine.IsZero() {
 		return r
 	}
