@@ -155,6 +155,31 @@ func UserRetry(name, place string) Key { return user(name, ":retry:"+escape(plac
 // deadline and lapsedFor.
 func UserLive(name string) Key { return user(name, ":live") }
 
+// DeviceKey is {device:ID}:key, JSON of the public key that a device signs its reports
+// with; life: given by agent, from the last report on. IDs fold case.
+func DeviceKey(id string) Key { return deviceKey(id, ":key") }
+
+// DeviceSeq is {device:ID}:seq, hash → the number of the last report and when it came;
+// life: as DeviceKey.
+func DeviceSeq(id string) Key { return deviceKey(id, ":seq") }
+
+// DeviceNonce is {device:ID}:nonce:NONCE, "1": a report came; life: longer than its time
+// is believed.
+func DeviceNonce(id, nonce string) Key { return deviceKey(id, ":nonce:"+escape(nonce)) }
+
+// DeviceRate is {device:ID}:rate, zset report → ms; life: the window.
+func DeviceRate(id string) Key { return deviceKey(id, ":rate") }
+
+func deviceKey(id, rest string) Key { return Key{"device:" + escape(strings.ToLower(id)), rest} }
+
+// UserAgents is {user:NAME}:agents, zset device → deadline in ms, those that have a key;
+// life: the last deadline and lapsedFor.
+func UserAgents(name string) Key { return user(name, ":agents") }
+
+// AgentSource is {src:PREFIX}:agent, zset request → ms, what devices sent from a source;
+// life: the window.
+func AgentSource(source netip.Prefix) Key { return Key{"src:" + source.String(), ":agent"} }
+
 // PortalSession is {portal:HASH}:session, a visit to the portal, sealed; HASH is of the
 // cookie, so that no key opens one. Life: the visit's idle time.
 func PortalSession(hash string) Key { return Key{"portal:" + escape(hash), ":session"} }
