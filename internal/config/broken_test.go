@@ -195,6 +195,10 @@ var brokenServices = []struct {
 		`1:1: no directory: nobody could log in; realms, or users_file or chap_secrets_file`,
 		`2:1: unknown key "user_file", did you mean "users_file"?; one of: audit, chap_secrets_file, chap_secrets_server, clients, disclose, follow, geo, inputs, key_ring_env, key_ring_file, lockout, log, metrics, mfa, node, policy, policy_file, portal, posture, radius, realms, session, store, users_file`,
 	}},
+	{"inputs without dir", goodService + "inputs: {keep: 30m, pseudonyms: true}\n", []string{
+		`7:16: 30m is out of range; 1h to 17520h`,
+		`7:21: without dir no inputs are kept; dir: DIRECTORY beside it`,
+	}},
 	{"store kind", strings.Replace(goodService, "{path: d}", "{kind: reddis, urls: [x]}", 1), []string{
 		`4:15: "reddis": unknown, did you mean "redis"?; one of: embedded, redis`,
 	}},

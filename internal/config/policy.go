@@ -34,3 +34,11 @@ type Inputs struct {
 	// Pseudonyms keeps keyed digests in the place of names of people and devices.
 	Pseudonyms bool `yaml:"pseudonyms" default:"false"`
 }
+
+func (i *Inputs) check(at place) {
+	for _, key := range []string{"keep", "pseudonyms"} {
+		if i.Dir == "" && at.given(key) && !at.broken("dir") {
+			at.bad(key, "dir: DIRECTORY beside it", "without dir no inputs are kept")
+		}
+	}
+}

@@ -87,6 +87,7 @@ key_ring_file: keys
 users_file: users
 policy_file: policy.yaml
 audit: {file: audit.json}
+inputs: {dir: inputs}
 portal: {listen: %q, url: "https://%s", cert_file: tls/service1.pem, key_file: tls/service1.key}
 metrics: {listen: %q}
 log: {level: debug}

@@ -22,6 +22,7 @@ import (
 	"postern/authz"
 	"postern/authz/follow"
 	"postern/authz/grant"
+	"postern/authz/inputs"
 	"postern/authz/mfa"
 	"postern/authz/session"
 	"postern/internal/config"
@@ -58,7 +59,8 @@ type Service struct {
 	directory *Directory
 	verifier  *mfa.Verifier
 	sessions  *session.Registry
-	audit     *auditFile // nil: elsewhere
+	audit     *auditFile     // nil: elsewhere
+	inputs    *inputs.Keeper // nil: none are kept
 	decider   *authz.Decider
 	server    *radiusd.Server
 	follower  *follow.Follower
@@ -125,11 +127,15 @@ func New(cfg *config.Service, opts Options) (_ *Service, err error) {
 		w = s.audit
 	}
 	audit := authz.NewAudit(w)
+	if s.inputs, err = openInputs(cfg, ring, s.log, opts.Registerer); err != nil {
+		return nil, err
+	}
 	s.verifier, s.sessions = NewVerifier(cfg, s.store, ring), NewSessions(cfg, s.store)
 	s.decider, err = authz.New(authz.Config{
 		Directory: s.directory, Store: s.store, Shield: NewShield(cfg), MFA: s.verifier, Sessions: s.sessions,
 		Policy: p, Audit: audit, Ring: ring, Portal: string(cfg.Portal.URL), Quarantine: cfg.Session.Quarantine,
 		Separator: byte(cfg.MFA.Separator), Disclose: disclosure(cfg.Disclose), Metrics: opts.Registerer, Log: s.log,
+		Inputs: kept(s.inputs),
 	})
 	if err != nil {
 		return nil, err
@@ -190,6 +196,9 @@ func Check(cfg *config.Service) error {
 	errs = append(errs, err)
 	_, err = serverConfig(cfg)
 	errs = append(errs, err)
+	if cfg.Inputs.Dir != "" {
+		errs = append(errs, inputs.Check(string(cfg.Inputs.Dir)))
+	}
 	if cfg.Portal.Listen != "" {
 		errs = append(errs, portalConfig(cfg).Check())
 	}
@@ -203,6 +212,9 @@ func Check(cfg *config.Service) error {
 // Start opens the ports and runs the service until Stop. One that did not start is
 // to be stopped, too.
 func (s *Service) Start() error {
+	if s.inputs != nil {
+		s.inputs.Start()
+	}
 	if err := s.server.Start(); err != nil {
 		return err
 	}
@@ -295,6 +307,9 @@ func (s *Service) close() error {
 	var errs []error
 	if s.directory != nil {
 		s.directory.Close()
+	}
+	if s.inputs != nil {
+		s.inputs.Stop()
 	}
 	if s.store != nil {
 		errs = append(errs, s.store.Close())
