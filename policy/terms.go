@@ -35,7 +35,7 @@ func (o *Obligations) Terms() []Term {
 			for _, line := range o.Rules {
 				fmt.Fprintf(h, "%d %s", len(line), line)
 			}
-			terms = append(terms, Term{"filter rules", fmt.Sprintf("%d, %x", len(o.Rules), h.Sum(nil)[:4])})
+			terms = append(terms, Term{"filter rules", fmt.Sprintf("%d lines, %x", len(o.Rules), h.Sum(nil)[:4])})
 		}
 	}
 	return terms
