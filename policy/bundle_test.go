@@ -241,3 +241,15 @@ func FuzzLoadFiles(f *testing.F) {
 		}
 	})
 }
+
+func TestNotText(t *testing.T) {
+	for src, want := range map[string]string{
+		"version: 1\nrules: [{id: ä\xff}]": "p.yaml:2:15: this is no character",
+		"\xfe\xff\x00v":                    "p.yaml:1:1: this is no character",
+		"a: b\r\n\rc: \x80":                "p.yaml:3:4: this is no character",
+	} {
+		if _, err := Load("p.yaml", []byte(src)); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%q: %v", src, err)
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -49,6 +50,10 @@ func (r *reader) parse(src []byte) (body ast.Node) {
 		r.fail(nil, "", "file of %d octets, more than %d", len(src), maxSize)
 		return nil
 	}
+	if pos := notText(src); pos != nil {
+		r.fail(pos, "text in UTF-8", "this is no character")
+		return nil
+	}
 	if pos := tooDeep(src); pos != nil {
 		r.fail(pos, "", "brackets nested more than %d deep", maxDepth)
 		return nil
@@ -82,6 +87,23 @@ func (r *reader) parse(src []byte) (body ast.Node) {
 		}
 	}
 	return body
+}
+
+// notText finds the first octet that belongs to no character.
+func notText(src []byte) *token.Position {
+	line, column := 1, 0
+	for i := 0; i < len(src); {
+		c, n := utf8.DecodeRune(src[i:])
+		column++
+		switch {
+		case c == utf8.RuneError && n == 1:
+			return &token.Position{Line: line, Column: column}
+		case c == '\n', c == '\r' && !(i+1 < len(src) && src[i+1] == '\n'):
+			line, column = line+1, 0
+		}
+		i += n
+	}
+	return nil
 }
 
 // tooDeep finds the bracket that is nested deeper than maxDepth; one in a
