@@ -19,6 +19,11 @@ type Config struct {
 	// EnrolFrom are networks in which a password is enough to enrol a first factor.
 	EnrolFrom []netip.Prefix
 
+	// Agents is where devices report; nil: nowhere. A reload does not change it.
+	Agents Agents
+	// SelfEnrol lets users enrol computers of theirs; else it takes an operator's ticket.
+	SelfEnrol bool
+
 	Languages []string // tags; none: all there are
 	Default   string   // en
 	Name      string   // of the installation; Postern

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"postern/internal/report"
 )
 
 // refusal is why a request got no page of its own. The zero value is not used.
@@ -44,6 +46,7 @@ type metrics struct {
 	refused    *prometheus.CounterVec
 	enrolments *prometheus.CounterVec
 	keys       *prometheus.CounterVec
+	agents     *prometheus.CounterVec
 	seconds    prometheus.Histogram
 }
 
@@ -58,6 +61,8 @@ func newMetrics(r prometheus.Registerer, cert *certificate) (*metrics, error) {
 		enrolments: counters("enrolments_total", "Devices set up; leave is one of "+strings.Join(leaveNames[1:], ", ")+".", "leave"),
 		keys: counters("keys_total", "Answers of security keys; use is one of step_up, sign_in, again, add; outcome is one of "+
 			strings.Join(keyOutcomes, ", ")+".", "use", "outcome"),
+		agents: counters("agents_total", "What devices sent; use is enrol or report; outcome is taken or one of "+
+			strings.Join(agentRefusals(), ", ")+".", "use", "outcome"),
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: "postern", Subsystem: "portal", Name: "request_seconds", Help: "Time from a request to its answer.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 20},
@@ -79,11 +84,16 @@ func newMetrics(r prometheus.Registerer, cert *certificate) (*metrics, error) {
 			m.keys.WithLabelValues(use.name, outcome)
 		}
 	}
+	for _, use := range agentUseNames[1:] {
+		for _, outcome := range append(agentRefusals(), report.Taken.String()) {
+			m.agents.WithLabelValues(use, outcome)
+		}
+	}
 	if r == nil {
 		return m, nil
 	}
 	for _, c := range []prometheus.Collector{
-		m.requests, m.refused, m.enrolments, m.keys, m.seconds,
+		m.requests, m.refused, m.enrolments, m.keys, m.agents, m.seconds,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Namespace: "postern", Subsystem: "portal", Name: "certificate_expires_seconds",
 			Help: "When the certificate in force expires, in seconds since 1970.",
@@ -94,6 +104,14 @@ func newMetrics(r prometheus.Registerer, cert *certificate) (*metrics, error) {
 		}
 	}
 	return m, nil
+}
+
+func agentRefusals() []string {
+	var names []string
+	for _, r := range report.Refusals() {
+		names = append(names, r.String())
+	}
+	return names
 }
 
 func (m *metrics) refuse(r refusal) { m.refused.WithLabelValues(r.String()).Inc() }

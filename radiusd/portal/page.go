@@ -232,6 +232,10 @@ func (v *visitor) wrong(field, key string) mistake { return mistake{field, v.lan
 
 // problem answers with a page that says what is wrong and leads back.
 func (v *visitor) problem(status int, title, text string) {
+	if v.route.agent && v.r.Method == http.MethodPost {
+		v.problemForAgent(status)
+		return
+	}
 	v.show(status, "problem", &page{Title: v.lang.text(title), Back: "/", Data: v.lang.text(text)})
 }
 

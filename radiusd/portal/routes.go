@@ -1,6 +1,10 @@
 package portal
 
-import "slices"
+import (
+	"slices"
+
+	"postern/internal/report"
+)
 
 // access is who may see a page. The zero value is everybody.
 type access uint8
@@ -19,6 +23,7 @@ type route struct {
 	get    func(*visitor)
 	post   func(*visitor)
 	body   int64
+	agent  bool // for devices: neither cookies nor forms, and JSON
 }
 
 // routes is every page but those with something behind a slash: /s/TOKEN and
@@ -54,6 +59,11 @@ func init() { // the pages lead to one another: a variable would be a cycle
 		{name: "key_sign_in", path: "/sign-in/key", get: (*visitor).toHome, post: (*visitor).signInKey, body: maxKeyBody},
 		{name: "key_again", path: "/again/key", access: signedIn, get: (*visitor).againPage, post: (*visitor).againKey, body: maxKeyBody},
 		{name: "key_add", path: "/security/key", access: signedIn, get: (*visitor).addKeyPage, post: (*visitor).addKey, body: maxKeyBody},
+
+		{name: "computers", path: "/computers", access: signedIn, get: (*visitor).computersPage, post: (*visitor).computerTicket},
+		{name: "computer_remove", path: "/computers/remove", access: signedIn, get: (*visitor).toComputers, post: (*visitor).computerRemove},
+		{name: "agent_enrol", path: report.EnrolPath, agent: true, get: (*visitor).toHome, post: (*visitor).agentEnrol},
+		{name: "agent_report", path: report.ReportPath, agent: true, get: (*visitor).toHome, post: (*visitor).agentReport},
 
 		{name: "disconnect", path: "/disconnect", access: signedIn, get: (*visitor).toHome, post: (*visitor).disconnect},
 

@@ -46,6 +46,10 @@ func (v *visitor) serve() {
 		v.route.get(v)
 		return
 	}
+	if v.route.agent && v.r.Method == http.MethodPost {
+		v.route.post(v)
+		return
+	}
 	if err := v.identify(); err != nil {
 		v.away(err)
 		return

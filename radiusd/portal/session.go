@@ -41,6 +41,9 @@ type session struct {
 	Codes   []string `json:"codes,omitempty"` // recovery codes until they are saved
 	Until   int64    `json:"until,omitempty"` // of Codes, in seconds
 	Notice  string   `json:"notice,omitempty"`
+
+	Ticket      string `json:"ticket,omitempty"` // for a computer, until TicketUntil
+	TicketUntil int64  `json:"ticket_until,omitempty"`
 }
 
 // pending is a device that was begun.

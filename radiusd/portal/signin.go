@@ -199,7 +199,7 @@ func (v *visitor) signOut() {
 
 // The places that signing in again leads to.
 var againTo = map[string]string{
-	"enrol": "/enrol", "security": "/security", "remove": "/security/remove?id=", "key": "/security/key",
+	"enrol": "/enrol", "security": "/security", "remove": "/security/remove?id=", "key": "/security/key", "computers": "/computers",
 }
 
 type againData struct {

@@ -139,9 +139,10 @@ func (v *visitor) redirect(path string) {
 	v.w.WriteHeader(http.StatusSeeOther)
 }
 
-func (v *visitor) toHome()     { v.redirect("/") }
-func (v *visitor) toEnrol()    { v.redirect("/enrol") }
-func (v *visitor) toSecurity() { v.redirect("/security") }
+func (v *visitor) toHome()      { v.redirect("/") }
+func (v *visitor) toEnrol()     { v.redirect("/enrol") }
+func (v *visitor) toSecurity()  { v.redirect("/security") }
+func (v *visitor) toComputers() { v.redirect("/computers") }
 
 // reference is that of the session in quarantine that the browser was led here for.
 func (v *visitor) reference() string {
