@@ -40,3 +40,15 @@ func (o *Obligations) Terms() []Term {
 	}
 	return terms
 }
+
+// DiffTerms says which obligations differ. One that is not set is "".
+func DiffTerms(old, now []Term) []Detail {
+	var a, b part
+	for _, t := range old {
+		a.add(t.Key, t.Value)
+	}
+	for _, t := range now {
+		b.add(t.Key, t.Value)
+	}
+	return b.against(&a)
+}
