@@ -44,13 +44,15 @@ type Record struct {
 
 // Audit takes one Record for each decision and one StepUpRecord for each step-up,
 // before the answer goes out, one Ended for each session that was ended against its
-// user's will, one Changed for each that its NAS was asked to change, and one Event for
-// what the shield has come upon. It is called from many goroutines.
+// user's will, one Changed for each that its NAS was asked to change, one Reviewed for
+// another look at a session that came to something, and one Event for what the shield has
+// come upon. It is called from many goroutines.
 type Audit interface {
 	Decision(*Record)
 	StepUp(*StepUpRecord)
 	SessionEnded(*Ended)
 	SessionChanged(*Changed)
+	SessionReviewed(*Reviewed)
 	Event(*lockout.Event)
 }
 

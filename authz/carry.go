@@ -47,6 +47,7 @@ func counts(o *policy.Obligations, came policy.Carrier) bool {
 // carry looks for a way by which a factor that is enough can come, or has come.
 func (d *Decider) carry(l *login) Reason {
 	o := &l.decision.Obligations
+	l.held, l.url = time.Time{}, ""
 	if l.changing() || l.state != nil {
 		return l.without() // it has been asked for already
 	}
@@ -133,11 +134,7 @@ func (d *Decider) quarantine(l *login) Reason {
 	if !l.req.Node || l.req.Tunnel == "" || l.req.SessionID == "" || d.cfg.Portal == "" || l.expired != ReasonUnknown {
 		return ReasonUnknown
 	}
-	life := l.decision.Obligations.Quarantine
-	if life <= 0 {
-		life = d.cfg.Quarantine
-	}
-	until := l.now.Add(life)
+	until := l.now.Add(d.quarantineFor(&l.decision.Obligations))
 	url, err := d.refer(reference{session: l.sessionID(), opened: l.now, until: until})
 	if err != nil {
 		l.rec.Err = err

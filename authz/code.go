@@ -89,8 +89,14 @@ var answers = [...]answer{
 	StepUpExpired:  proved(failed, "Second factor not given in time"),
 	NotQuarantined: anyone(failed, denied),
 	SessionGone:    anyone(failed, denied),
-	// This changes sessions.
+	// These change sessions.
 	SteppedUp: anyone(failed, denied),
+	Released:  anyone(failed, denied),
+	Regranted: anyone(failed, denied),
+	Isolated:  {verdict: Accept},
+	// Nothing that the user could do, and nothing to guess from.
+	CannotIsolate: anyone(mschap.ErrorNoDialinPermission, "Refused by policy"),
+	TimeOver:      proved(failed, "Session time over"),
 }
 
 // answerTo returns the row of a reason; one out of range refuses.

@@ -225,11 +225,20 @@ func (d *Decider) open(l *login) {
 		Client: l.req.ClientName, Tunnel: l.req.Tunnel,
 		Decision: l.rec.DecisionID, Rule: l.decision.RuleID, Factor: l.factor.String(),
 	}}
+	o := &l.decision.Obligations
+	c.session.OurNode, c.session.Policy, c.session.Banner = l.req.Node, l.decision.Version, o.Banner
+	c.session.Granted, c.session.Due = granted(o, l.req.Node), dueAt(&l.decision, l.now)
 	if l.factor == FactorRemembered {
 		c.session.Remembered = l.kind.String()
+		if l.use != nil {
+			c.session.Grant, c.session.GrantEnd = l.use.Grant.ID, l.use.Grant.Until().UTC()
+		}
 	}
 	if !l.held.IsZero() {
-		c.session.Quarantine, c.session.Demands = l.held.UTC(), l.decision.Obligations.Factor.String()
+		c.session.Quarantine, c.session.Isolated = l.held.UTC(), o.Isolate
+		if !meets(l.factor, l.kind, o.Factor) {
+			c.session.Demands = o.Factor.String()
+		}
 	}
 	c.claim = l.claim(c.session.ID, d.cfg.Sessions.LeaseTime())
 	c.session.Pool = c.claim.pool

@@ -159,6 +159,7 @@ var steps = [...]step{
 	{"apply the policy", (*Decider).applyPolicy}, //
 	{"change the password", (*Decider).change},   // directory
 	{"ask for a new password", (*Decider).expire},
+	{"isolate", (*Decider).isolate}, // what a rule holds back whatever its factor
 }
 
 // Decide decides one login and writes its audit record. It never returns nil.
@@ -217,7 +218,9 @@ func (d *Decider) settle(ctx context.Context, l *login, reason Reason) Reason {
 			d.replayed(ctx, l, settled)
 			return settled
 		}
-		reason = l.plain(d.carry(l))
+		if reason = l.plain(d.carry(l)); reason == Permitted {
+			reason, _ = d.isolate(ctx, l)
+		}
 	}
 	l.rec.Err = errors.New("what is known of the user changes all the time")
 	return StoreDown

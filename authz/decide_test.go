@@ -89,6 +89,8 @@ func (w *world) StepUp(r *StepUpRecord)    { NewAudit(w.audit).StepUp(r) }
 func (w *world) SessionEnded(e *Ended)     { NewAudit(w.audit).SessionEnded(e) }
 func (w *world) SessionChanged(c *Changed) { NewAudit(w.audit).SessionChanged(c) }
 
+func (w *world) SessionReviewed(r *Reviewed) { NewAudit(w.audit).SessionReviewed(r) }
+
 // flaky is the file directory with answers a file cannot give.
 type flaky struct {
 	directory.Directory
@@ -424,6 +426,7 @@ func TestReasons(t *testing.T) {
 	covered := map[Reason]bool{
 		ReasonUnknown: true, PasswordChanged: true, EndedByOperator: true, EndedByUser: true, // Reevaluate, operators, and the portal
 		StepUpExpired: true, NotQuarantined: true, SessionGone: true, SteppedUp: true, // StepUp
+		Isolated: true, CannotIsolate: true, Released: true, Regranted: true, TimeOver: true, // TestIsolate, TestTransitions
 		Quarantined: true, Challenged: true, RetryAsked: true, StateInvalid: true, FactorTooWeak: true, // TestCarriers, TestState
 	}
 	for _, row := range rows {
@@ -763,6 +766,8 @@ func (silentAudit) StepUp(*StepUpRecord) {}
 func (silentAudit) SessionEnded(*Ended) {}
 
 func (silentAudit) SessionChanged(*Changed) {}
+
+func (silentAudit) SessionReviewed(*Reviewed) {}
 
 // TestLockedMeanwhile: a right password does not get in when failures reached the
 // limit while it was on its way: guessing in parallel gains nothing.

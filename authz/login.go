@@ -62,6 +62,8 @@ type login struct {
 	facts    *policy.Facts // nil: the policy was not asked
 	decision policy.Decision
 
+	known *evidence // of the session that is stepped up
+
 	// What comes in the place of a factor, see carry.
 	use     *grant.Write // one that is remembered
 	retry   *store.Once  // the note that the client is asked for a code

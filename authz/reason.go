@@ -54,6 +54,13 @@ const (
 	SessionGone    // a step-up of a session that has ended, or is another's
 	SteppedUp      // of a running session: it was released
 	EndedByUser    // of a running session, in the portal
+
+	// What the rule says of a session besides its factor, and of a running one anew.
+	Isolated      // accepted, and held back until the rules say otherwise of it
+	CannotIsolate // the rule isolates, and the NAS knows no quarantine, or there is no portal
+	Released      // of a running session: nothing holds it back any more
+	Regranted     // of a running session: it goes on with other obligations
+	TimeOver      // of a running session: it is older than its new limit
 )
 
 var reasonNames = [...]string{
@@ -76,6 +83,7 @@ var reasonNames = [...]string{
 	Quarantined:        "quarantined", Challenged: "challenged", RetryAsked: "asked for a code", StateInvalid: "state invalid",
 	FactorTooWeak: "factor too weak", StepUpExpired: "step-up expired", NotQuarantined: "not quarantined",
 	SessionGone: "session gone", SteppedUp: "stepped up", EndedByUser: "ended by its user",
+	Isolated: "isolated", CannotIsolate: "cannot isolate", Released: "released", Regranted: "granted anew", TimeOver: "session time over",
 }
 
 // String returns the reason as audit lines and metrics spell it.

@@ -32,6 +32,14 @@ func (w *world) account(t *testing.T, user string) *directory.Account {
 	return a
 }
 
+// look looks at a session again.
+func (w *world) look(t *testing.T, rec *session.Record, a *directory.Account) *Case {
+	t.Helper()
+	c := &Case{Session: session.Seen{Record: *rec}, Account: a}
+	must(t, w.Reevaluate(context.Background(), c))
+	return c
+}
+
 func TestReevaluate(t *testing.T) {
 	w := newWorld(t)
 	alice, carol := w.running(t, "alice+"+w.code(t, "alice", 0), "alice"), w.running(t, `CORP\carol`, "carol")
@@ -39,7 +47,7 @@ func TestReevaluate(t *testing.T) {
 		if !Followable(rec) {
 			t.Errorf("%s: not followable", rec.User)
 		}
-		if got := w.Reevaluate(rec, w.account(t, rec.User)); got.Reason != Permitted || got.Rule != rec.Rule {
+		if got := w.look(t, rec, w.account(t, rec.User)); got.Reason != Permitted || got.Rule != rec.Rule {
 			t.Errorf("%s: %+v", rec.User, got)
 		}
 	}
@@ -69,11 +77,11 @@ func TestReevaluate(t *testing.T) {
 		{"into a bad one", alice, func(_ *session.Record, a *directory.Account) { a.Groups = append(slices.Clone(a.Groups), "Banned") }, PolicyDenied},
 		{"a blocked source", alice, func(rec *session.Record, _ *directory.Account) { rec.Source = blocked }, SourceDenied},
 		{"a code is wanted now", carol, func(_ *session.Record, a *directory.Account) { a.Groups = []string{"VPN-Users"} }, CodeMissing},
-		{"a code was given", alice, func(_ *session.Record, a *directory.Account) { a.Groups = []string{"NoCode"} }, Permitted},
+		{"a code was given", alice, func(_ *session.Record, a *directory.Account) { a.Groups = []string{"NoCode"} }, Regranted},
 	} {
 		rec, a := *tt.rec, *w.account(t, tt.rec.User)
 		tt.change(&rec, &a)
-		got := w.Reevaluate(&rec, &a)
+		got := w.look(t, &rec, &a)
 		if got.Reason != tt.want {
 			t.Errorf("%s: %+v, want %v", tt.about, got, tt.want)
 		}
@@ -89,7 +97,7 @@ func TestReevaluate(t *testing.T) {
 	other, err := policy.Load("policy.yaml", []byte("version: 1\nrules: [{id: nobody, when: {group: Nobody}, then: {permit: {factor: none}}}]\n"))
 	must(t, err)
 	must(t, w.SetPolicy(other))
-	if got := w.Reevaluate(alice, w.account(t, "alice")); got.Reason != PolicyNoMatch || got.Policy != other.Version() {
+	if got := w.look(t, alice, w.account(t, "alice")); got.Reason != PolicyNoMatch || got.Policy != other.Version() {
 		t.Errorf("%+v", got)
 	}
 }
@@ -112,20 +120,20 @@ func TestReevaluateFactors(t *testing.T) {
 		{"a recovery code", "recovery", "", false, "Roamers", Permitted},
 		{"a key", "webauthn", "", false, "Roamers", Permitted},
 		{"a remembered code", "remembered", "code", false, "Roamers", Permitted},
-		{"no factor", "none", "", false, "Roamers", CodeMissing},
-		{"one that nobody knows", "fingerprint", "", false, "Roamers", CodeMissing},
-		{"a code where a key is demanded by now", "code", "", false, "Keys", FactorTooWeak},
-		{"a remembered code where a key is", "remembered", "code", false, "Keys", FactorTooWeak},
-		{"a key where it is", "webauthn", "", false, "Keys", Permitted},
-		{"a remembered key where it is", "remembered", "webauthn", false, "Keys", Permitted},
-		{"no factor where none is demanded", "none", "", false, "Free", Permitted},
+		{"no factor", "none", "", false, "Roamers", Quarantined},
+		{"one that nobody knows", "fingerprint", "", false, "Roamers", Quarantined},
+		{"a code where a key is demanded by now", "code", "", false, "Keys", Quarantined},
+		{"a remembered code where a key is", "remembered", "code", false, "Keys", Quarantined},
+		{"a key where it is", "webauthn", "", false, "Keys", Regranted},
+		{"a remembered key where it is", "remembered", "webauthn", false, "Keys", Regranted},
+		{"no factor where none is demanded", "none", "", false, "Free", Regranted},
 	} {
 		r, a := rec, *w.account(t, "ruth")
 		r.Factor, r.Remembered, a.Groups = tt.factor, tt.remembered, []string{tt.group}
 		if !tt.held {
 			r.Quarantine = time.Time{}
 		}
-		got := w.Reevaluate(&r, &a)
+		got := w.look(t, &r, &a)
 		if got.Reason != tt.want || (got.Detail == "") != (tt.want == Permitted) {
 			t.Errorf("%s: %+v, want %v", tt.about, got, tt.want)
 		}
@@ -133,7 +141,7 @@ func TestReevaluateFactors(t *testing.T) {
 	// Other reasons end it as they end any.
 	a := *w.account(t, "ruth")
 	a.State = directory.Disabled
-	if got := w.Reevaluate(&rec, &a); got.Reason != AccountDisabled {
+	if got := w.look(t, &rec, &a); got.Reason != AccountDisabled {
 		t.Errorf("%+v", got)
 	}
 }

@@ -47,7 +47,7 @@ func (a auditLog) StepUp(r *StepUpRecord) {
 	if r.Err != nil {
 		attrs = append(attrs, slog.String("error", r.Err.Error()))
 	}
-	if r.Reason == Permitted {
+	if verdict == Accept { // and perhaps isolated all the same
 		a.log.LogAttrs(context.Background(), slog.LevelInfo, "stepped up", attrs...)
 		return
 	}

@@ -30,8 +30,11 @@ type Visit struct {
 	User    string        // canonical
 	Until   time.Time     // when the reference lapses, and the session with it if it is still held back
 	Demands policy.Factor // what it waits for
-	Held    bool          // it waits for its second factor
-	Lifting bool          // the factor was given, and the NAS has not said yet that all is open
+	Held    bool          // it is in quarantine
+	Waits   bool          // there, for its second factor
+	Lifting bool          // it was released, and the NAS has not said yet that all is open
+	// Isolated: it is there because its rule isolates it, whatever its factor.
+	Isolated bool
 }
 
 // StepUp is a second factor for a session in quarantine.
@@ -44,7 +47,8 @@ type StepUp struct {
 }
 
 // StepUpResult says what became of it. Reason is Permitted when the session is
-// released; its NAS is asked from then on, see Visit.Lifting.
+// released; its NAS is asked from then on, see Visit.Lifting. It is Isolated when the
+// factor was taken, and the session stays in quarantine because its rule isolates it.
 type StepUpResult struct {
 	Reason Reason
 	Factor Factor // that was accepted
@@ -71,7 +75,10 @@ func (d *Decider) Visit(ctx context.Context, token string) (*Visit, error) {
 	case !found || !rec.Opened.Equal(ref.opened):
 		return nil, ErrNoSession
 	}
-	v := &Visit{Session: rec, User: rec.User, Until: ref.until, Demands: demanded(rec.Demands), Held: !rec.Quarantine.IsZero()}
+	v := &Visit{
+		Session: rec, User: rec.User, Until: ref.until, Demands: demanded(rec.Demands), Held: !rec.Quarantine.IsZero(),
+		Waits: rec.Demands != "", Isolated: rec.Isolated,
+	}
 	if !v.Held {
 		if v.Lifting, err = d.cfg.Sessions.Lifting(ctx, rec.ID); err != nil {
 			return nil, err
@@ -91,7 +98,7 @@ func (d *Decider) StepUp(ctx context.Context, s StepUp) StepUpResult {
 	rec.Reason = d.stepUp(ctx, l, &s, &rec)
 	d.replayed(ctx, l, rec.Reason)
 	rec.Time, rec.Rule, rec.Policy, rec.Err = l.now, l.decision.RuleID, l.decision.Version, l.rec.Err
-	if rec.Reason == Permitted {
+	if answerTo(rec.Reason).verdict == Accept {
 		rec.Factor = l.factor
 	}
 	d.cfg.Audit.StepUp(&rec)
@@ -162,9 +169,19 @@ func (d *Decider) permits(ctx context.Context, l *login, rec *session.Record) Re
 		return InternalError
 	}
 	d.seeds(l)
-	decision, r := d.review(rec, a)
-	l.decision, l.facts = decision, r.facts
-	return r.Reason
+	known, err := d.gather(ctx, rec)
+	if err != nil {
+		l.rec.Err = err
+		return StoreDown
+	}
+	l.known = &known[0]
+	return d.ruleOn(l, rec)
+}
+
+// ruleOn asks the policy about the session of a step-up.
+func (d *Decider) ruleOn(l *login, rec *session.Record) (why Reason) {
+	l.decision, l.facts, why, _ = d.review(rec, l.account, l.known)
+	return why
 }
 
 // factorOf looks at the factor of a step-up.
@@ -221,24 +238,57 @@ func (d *Decider) commitStepUp(ctx context.Context, l *login) Reason {
 	return Permitted
 }
 
-// release lets the session go, with what the policy grants it now.
+// release lets the session go, with what the policy grants it now that it has its factor.
+// One that the policy isolates has it written down, and stays.
 func (d *Decider) release(ctx context.Context, l *login, rec *StepUpRecord) Reason {
+	with := rec.Session
+	with.Factor, with.Remembered = l.factor.String(), ""
+	if reason := d.ruleOn(l, &with); reason != Permitted {
+		return reason
+	}
 	o := &l.decision.Obligations
-	change, err := json.Marshal(Change{
-		Session: o.SessionTimeout, Idle: o.IdleTimeout, Filter: &FilterChange{Name: o.Filter, Rules: o.Rules}, Bandwidth: &o.Bandwidth,
-	})
+	if !meets(l.factor, FactorNone, o.Factor) {
+		return FactorTooWeak
+	}
+	given := func(now *session.Record) {
+		now.Factor, now.Remembered, now.Grant, now.GrantEnd = l.factor.String(), "", "", time.Time{}
+		now.Rule, now.Policy, now.Banner, now.Due = l.decision.RuleID, l.decision.Version, o.Banner, dueAt(&l.decision, l.now)
+	}
+	if o.Isolate {
+		return d.released(l, rec, Isolated, func() (session.Record, error) {
+			return d.cfg.Sessions.Amend(ctx, rec.Session, func(now *session.Record) {
+				given(now)
+				now.Demands, now.Isolated = "", true
+			})
+		})
+	}
+	to, over := changeTo(o, &rec.Session, l.now)
+	if over {
+		return TimeOver
+	}
+	change, err := json.Marshal(to)
 	if err != nil { // no field of ours can fail
 		l.rec.Err = err
 		return InternalError
 	}
-	released, err := d.cfg.Sessions.Release(ctx, rec.Session, session.Wish{
-		Reason: SteppedUp.String(), Detail: "factor " + l.factor.String(), Rule: l.decision.RuleID, Policy: l.decision.Version,
-		Change: change, Asked: l.now.UTC(),
-	}, func(now *session.Record) { now.Factor, now.Rule = l.factor.String(), l.decision.RuleID })
+	return d.released(l, rec, Permitted, func() (session.Record, error) {
+		return d.cfg.Sessions.Release(ctx, rec.Session, session.Wish{
+			Reason: SteppedUp.String(), Detail: "factor " + l.factor.String(), Rule: l.decision.RuleID, Policy: l.decision.Version,
+			Change: change, Asked: l.now.UTC(),
+		}, func(now *session.Record) {
+			given(now)
+			now.Granted = granted(o, now.OurNode)
+		})
+	})
+}
+
+// released is the reason of a step-up whose session was written down, or was not.
+func (d *Decider) released(l *login, rec *StepUpRecord, done Reason, write func() (session.Record, error)) Reason {
+	now, err := write()
 	switch {
 	case err == nil:
-		rec.Session = released
-		return Permitted
+		rec.Session = now
+		return done
 	case errors.Is(err, session.ErrNotHeld):
 		return NotQuarantined
 	case errors.Is(err, session.ErrGone):

@@ -86,7 +86,7 @@ func TestStepUp(t *testing.T) {
 	var change Change
 	must(t, json.Unmarshal(wish.Change, &change))
 	if want := (Change{
-		Session: 8 * time.Hour, Filter: &FilterChange{Name: "f2"}, Bandwidth: &policy.Bandwidth{Up: 2_000_000, Down: 10_000_000},
+		Session: 8 * time.Hour, Idle: noLimit, Filter: &FilterChange{Name: "f2"}, Bandwidth: &policy.Bandwidth{Up: 2_000_000, Down: 10_000_000},
 	}); !reflect.DeepEqual(change, want) {
 		t.Errorf("change %+v", change)
 	}
@@ -176,8 +176,9 @@ func TestStepUpRefused(t *testing.T) {
 		}, CodeLocked, false},
 		{"no store", "ruth", func(w *world, _ session.Record, _ *StepUp) { w.broken.after = 0 }, StoreDown, false},
 		{"no store at the second look", "ruth", func(w *world, _ session.Record, _ *StepUp) { w.broken.after = 1 }, StoreDown, false},
-		{"no store to burn the code", "ruth", func(w *world, _ session.Record, _ *StepUp) { w.broken.after = 2 }, StoreDown, false},
-		{"no store to release it", "ruth", func(w *world, _ session.Record, _ *StepUp) { w.broken.after = 3 }, StoreDown, true},
+		{"no store at the third look", "ruth", func(w *world, _ session.Record, _ *StepUp) { w.broken.after = 2 }, StoreDown, false},
+		{"no store to burn the code", "ruth", func(w *world, _ session.Record, _ *StepUp) { w.broken.after = 3 }, StoreDown, false},
+		{"no store to release it", "ruth", func(w *world, _ session.Record, _ *StepUp) { w.broken.after = 4 }, StoreDown, true},
 	} {
 		t.Run(tt.about, func(t *testing.T) {
 			w := carryWorld(t)

@@ -70,40 +70,37 @@ func (f *Follower) carry(ctx context.Context) {
 			<-done
 		}
 	}()
-	for {
-		names, err := f.cfg.Sessions.Wishes(ctx)
-		if ctx.Err() != nil {
-			return
-		}
-		if begun, over := away.now(err); begun {
-			f.log.Warn("sessions that must end or change are not looked for", "error", err)
-		} else if over {
-			f.log.Info("sessions that must end or change are looked for again")
-		}
-		if err == nil {
-			f.m.waiting.Set(float64(len(names)))
-			listed := make(map[string]bool, len(names))
-			now := time.Now()
-			for _, name := range names {
-				listed[name] = true
-				a := attempts[name]
-				if a == nil {
-					a = &attempt{wish: name}
-					attempts[name] = a
-				}
-				if a.running || now.Before(a.next) || running == carriers {
-					continue
-				}
-				a.running = true
-				running++
-				go func() { done <- outcome{a, f.try(ctx, a)} }() // carry waits, for running
+	var names []string
+	for news := true; ; {
+		if news {
+			list, err := f.cfg.Sessions.Wishes(ctx)
+			if ctx.Err() != nil {
+				return
 			}
-			for name, a := range attempts {
-				if !listed[name] && !a.running {
-					delete(attempts, name)
-				}
+			if begun, over := away.now(err); begun {
+				f.log.Warn("sessions that must end or change are not looked for", "error", err)
+			} else if over {
+				f.log.Info("sessions that must end or change are looked for again")
+			}
+			if names = list; err == nil {
+				f.m.waiting.Set(float64(len(names)))
+				keep(attempts, names)
 			}
 		}
+		now := time.Now()
+		for _, name := range names {
+			a := attempts[name]
+			if running == carriers {
+				break
+			}
+			if a == nil || a.running || now.Before(a.next) {
+				continue
+			}
+			a.running = true
+			running++
+			go func() { done <- outcome{a, f.try(ctx, a)} }() // carry waits, for running
+		}
+		news = true
 		for wait := true; wait; {
 			select {
 			case <-ctx.Done():
@@ -129,8 +126,24 @@ func (f *Follower) carry(ctx context.Context) {
 				running--
 				o.running = false
 				o.schedule(o.verdict)
-				wait = running > carriers/2 // there may be more to do
+				news, wait = false, running > carriers/2 // there may be more to do
 			}
+		}
+	}
+}
+
+// keep has an attempt for each wish that is listed, and for no other that is at rest.
+func keep(attempts map[string]*attempt, names []string) {
+	listed := make(map[string]bool, len(names))
+	for _, name := range names {
+		listed[name] = true
+		if attempts[name] == nil {
+			attempts[name] = &attempt{wish: name}
+		}
+	}
+	for name, a := range attempts {
+		if !listed[name] && !a.running {
+			delete(attempts, name)
 		}
 	}
 }
@@ -146,19 +159,20 @@ func (f *Follower) told(ctx context.Context) <-chan string {
 }
 
 // overdue wishes for the end of sessions that are in quarantine longer than they may:
-// their NAS should have ended them.
+// their NAS should have ended them. One that is released right then is not.
 func (f *Follower) overdue(ctx context.Context) {
 	late, err := f.cfg.Sessions.Overdue(ctx)
 	if err != nil {
 		return // carry tells of the store
 	}
-	for _, rec := range late {
-		if f.want(ctx, &rec.Record, authz.Review{
-			Reason: authz.StepUpExpired, Detail: "in quarantine until " + rec.Quarantine.UTC().Format(time.RFC3339),
-		}) != nil {
-			return
-		}
+	var cases []*authz.Case
+	for _, s := range late {
+		cases = append(cases, &authz.Case{
+			Session: s, Next: s.Record, Outcome: authz.OutcomeEnded, Reason: authz.StepUpExpired,
+			Detail: "in quarantine until " + s.Quarantine.UTC().Format(time.RFC3339),
+		})
 	}
+	_, _ = f.settle(ctx, causeOverdue, "", cases) // else at the next look
 }
 
 // schedule says when an attempt comes again.
@@ -191,7 +205,7 @@ func (f *Follower) try(ctx context.Context, a *attempt) verdict {
 		}
 		return over
 	}
-	answer, err := f.ask(ctx, &w, rec)
+	answer, err := f.tellNAS(ctx, &w, rec)
 	switch answer {
 	case authz.NASDone:
 		return f.answered(ctx, w, rec, answer, nil)
@@ -213,8 +227,8 @@ func (f *Follower) try(ctx context.Context, a *attempt) verdict {
 	return later
 }
 
-// ask asks the NAS for what is wished.
-func (f *Follower) ask(ctx context.Context, w *session.Wish, rec session.Record) (authz.NASAnswer, error) {
+// tellNAS asks the NAS for what is wished.
+func (f *Follower) tellNAS(ctx context.Context, w *session.Wish, rec session.Record) (authz.NASAnswer, error) {
 	switch w.Kind {
 	case session.WishEnd:
 		return f.cfg.NAS.Disconnect(ctx, rec, w.Text)
@@ -223,7 +237,7 @@ func (f *Follower) ask(ctx context.Context, w *session.Wish, rec session.Record)
 		if err != nil {
 			return authz.NASRefused, err // nobody will be able to carry it out
 		}
-		return f.cfg.NAS.Change(ctx, rec, to)
+		return f.cfg.NAS.Change(ctx, rec, to.After(time.Since(w.Asked)))
 	case session.WishUnknown:
 	}
 	return authz.NASRefused, errNoWish
@@ -257,6 +271,9 @@ func (f *Follower) answered(ctx context.Context, w session.Wish, rec session.Rec
 		})
 		if refusal != nil {
 			log.Error("session that must change stays as it is: its NAS refuses", "error", refusal)
+			if to.Quarantine != nil {
+				return f.unconfined(ctx, &w)
+			}
 			return over
 		}
 		log.Info("session changed", "answer", answer.String())
@@ -271,5 +288,18 @@ func (f *Follower) answered(ctx context.Context, w session.Wish, rec session.Rec
 		return over
 	}
 	log.Info("session ended", "answer", answer.String())
+	return over
+}
+
+// unconfined wishes for the end of a session that its NAS does not hold back.
+func (f *Follower) unconfined(ctx context.Context, w *session.Wish) verdict {
+	_, err := f.cfg.Sessions.AskEnd(ctx, session.Wish{
+		Session: w.Session, Opened: w.Opened, Reason: authz.CannotIsolate.String(), Detail: "its NAS refused the quarantine: " + w.Detail,
+		Rule: w.Rule, Policy: w.Policy, Text: f.cfg.Judge.Parting(authz.CannotIsolate), Asked: time.Now().UTC(),
+	})
+	if err != nil {
+		f.log.Error("session that should be in quarantine goes on", "session", w.Session, "error", err)
+	}
+	f.m.decided.WithLabelValues(authz.CannotIsolate.String()).Inc()
 	return over
 }

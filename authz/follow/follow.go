@@ -2,13 +2,19 @@
 // accounts and groups, and the policy. It decides nothing itself: authz looks again
 // at a session with the account as it is now, and the NAS ends it (RFC 5176).
 //
-//	watch  one service of all, each interval     sessions → directories ─ changed ─→ authz → wish
-//	carry  every service, when told and each second                        wish → NAS → audit line
+//	watch   one service of all, each interval    sessions → directories ─ changed ─→ authz → wish
+//	attend  every service, when told and each second   users asked for, sessions due → authz → wish
+//	carry   every service, when told and each second                       wish → NAS → audit line
 //
 // A wish that a session should end, or change, stands in the store (session.Wish), so
 // that it outlives the service that had it, and whichever service reaches the NAS can
 // fulfil it. It is repeated until the NAS has answered or the session is gone. Sessions
 // that are in quarantine longer than they may are wished to end as well.
+//
+// After a change of the policy all sessions are looked at, some after the other. What a
+// look comes to is written together with the wish and only to the session as it was seen
+// (session.Settle), so that a look at the same time as another, as a step-up or as the
+// session's end changes nothing that it has not seen.
 //
 // What cannot be known changes nothing: while a directory is away its users' sessions
 // stay, and so do all sessions while the store is.
@@ -34,7 +40,7 @@ import (
 
 // Judge looks again at a session; authz.Decider is one.
 type Judge interface {
-	Reevaluate(rec *session.Record, a *directory.Account) authz.Review
+	Reevaluate(ctx context.Context, cases ...*authz.Case) error
 	Parting(r authz.Reason) string
 }
 
@@ -57,8 +63,11 @@ type Config struct {
 	// Interval is how often directories are asked for changes; zero: never, and then
 	// only what operators wish is carried out.
 	Interval time.Duration
-	Log      *slog.Logger          // nil: none
-	Metrics  prometheus.Registerer // nil: none
+	// PerSecond is how many sessions are looked at a second after a change of the policy;
+	// 0: 1,000.
+	PerSecond int
+	Log       *slog.Logger          // nil: none
+	Metrics   prometheus.Registerer // nil: none
 }
 
 // Follower follows. Its methods may be called from any goroutine.
@@ -78,6 +87,9 @@ func New(c Config) (*Follower, error) {
 	if c.Sessions == nil || c.Store == nil || c.Judge == nil || c.NAS == nil || c.Audit == nil {
 		return nil, errors.New("new follower: a part is missing")
 	}
+	if c.PerSecond <= 0 {
+		c.PerSecond = 1000
+	}
 	m, err := newMetrics(c.Metrics)
 	if err != nil {
 		return nil, err
@@ -96,7 +108,8 @@ func New(c Config) (*Follower, error) {
 // Run follows until ctx ends.
 func (f *Follower) Run(ctx context.Context) {
 	var wg sync.WaitGroup
-	wg.Go(func() { f.carry(ctx) }) // waited for below
+	wg.Go(func() { f.carry(ctx) })  // waited for below
+	wg.Go(func() { f.attend(ctx) }) // waited for below
 	if f.cfg.Interval > 0 {
 		f.watch(ctx)
 	}
@@ -131,6 +144,10 @@ type metrics struct {
 	changed *prometheus.CounterVec
 	away    *prometheus.GaugeVec
 	waiting prometheus.Gauge
+	reviews *prometheus.CounterVec
+	backlog prometheus.Gauge
+	late    prometheus.Histogram
+	left    prometheus.Gauge
 }
 
 // newMetrics registers with r, which may be nil.
@@ -154,11 +171,24 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 			Namespace: space, Subsystem: sub, Name: "waiting", Help: "Wishes to end or to change a session that no NAS has answered.",
 		}),
 	}
+	gauge := func(name, help string) prometheus.Gauge {
+		return prometheus.NewGauge(prometheus.GaugeOpts{Namespace: space, Subsystem: sub, Name: name, Help: help})
+	}
+	m.reviews = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: space, Subsystem: sub, Name: "reviews_total",
+		Help: "Sessions that were looked at again; cause is directory, policy, asked, due or overdue, outcome is same, changed, quarantined, released, ended or unknown.",
+	}, []string{"cause", "outcome"})
+	m.backlog = gauge("reviews_waiting", "Users asked for and sessions due that no service has looked at yet.")
+	m.left = gauge("policy_left", "Sessions that this service has still to look at since its policy changed.")
+	m.late = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Namespace: space, Subsystem: sub, Name: "review_late_seconds", Help: "How much later than asked for, or due, sessions were looked at.",
+		Buckets: []float64{.01, .05, .1, .25, .5, 1, 2, 5, 15, 60, 300},
+	})
 	if r == nil {
 		return m, nil
 	}
 	var errs []error
-	for _, c := range []prometheus.Collector{m.looks, m.decided, m.ended, m.changed, m.away, m.waiting} {
+	for _, c := range []prometheus.Collector{m.looks, m.decided, m.ended, m.changed, m.away, m.waiting, m.reviews, m.backlog, m.late, m.left} {
 		if err := r.Register(c); err != nil {
 			errs = append(errs, fmt.Errorf("register metrics: %w", err))
 		}

@@ -99,18 +99,29 @@ func (r *realmOf) followed() directory.Followed {
 }
 
 // judge ends sessions of accounts that are not Active, and of everybody in ban.
-type judge struct{ ban atomic.Value }
+type judge struct {
+	ban  atomic.Value
+	look func(*authz.Case) // what else is found; nil: nothing
+}
 
-func (j *judge) Reevaluate(rec *session.Record, a *directory.Account) authz.Review {
-	switch {
-	case a.State == directory.Gone:
-		return authz.Review{Reason: authz.NoSuchUser, Detail: "gone"}
-	case a.State == directory.Disabled:
-		return authz.Review{Reason: authz.AccountDisabled, Detail: "disabled"}
-	case j.ban.Load() == rec.User:
-		return authz.Review{Reason: authz.PolicyDenied, Rule: "ban", Policy: "v2"}
+func (j *judge) Reevaluate(_ context.Context, cases ...*authz.Case) error {
+	for _, c := range cases {
+		c.Outcome, c.Next = authz.OutcomeSame, c.Session.Record
+		if j.look != nil {
+			j.look(c)
+		}
+		end := func(why authz.Reason, detail string) { c.Outcome, c.Reason, c.Detail = authz.OutcomeEnded, why, detail }
+		switch {
+		case c.Account.State == directory.Gone:
+			end(authz.NoSuchUser, "gone")
+		case c.Account.State == directory.Disabled:
+			end(authz.AccountDisabled, "disabled")
+		case j.ban.Load() == c.Session.User:
+			end(authz.PolicyDenied, "")
+			c.Rule, c.Policy = "ban", "v2"
+		}
 	}
-	return authz.Review{Reason: authz.Permitted}
+	return nil
 }
 
 func (j *judge) Parting(r authz.Reason) string { return "bye: " + r.String() }
@@ -133,9 +144,10 @@ type site struct {
 	stops  []func()
 	texts  map[string]string
 
-	far     bool // the services made from here on reach no NAS
-	changed []authz.Changed
-	told    []authz.Change // to the NAS
+	far      bool // the services made from here on reach no NAS
+	changed  []authz.Changed
+	reviewed []authz.Reviewed
+	told     []authz.Change // to the NAS
 }
 
 // flaky is a store that can be away.
@@ -301,6 +313,12 @@ func (s *site) SessionChanged(c *authz.Changed) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.changed = append(s.changed, *c)
+}
+
+func (s *site) SessionReviewed(r *authz.Reviewed) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reviewed = append(s.reviewed, *r)
 }
 
 func (s *site) SessionEnded(e *authz.Ended) {
@@ -715,6 +733,7 @@ func TestMetrics(t *testing.T) {
 		}
 		want := map[string]float64{
 			"decided_total account disabled": 1, "ended_total done": 1, "realm_away corp": 0, "realm_away lab": 1, "waiting": 0, "looks_total done": got["looks_total done"],
+			"reviews_total directory ended": 1, "reviews_total directory same": 1, "reviews_waiting": 0, "policy_left": 0, "review_late_seconds": 0,
 		}
 		if !maps.Equal(got, want) || got["looks_total done"] < 2 {
 			t.Errorf("%v", got)

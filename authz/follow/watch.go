@@ -22,8 +22,6 @@ const (
 	// askTime is how long a directory may take for a chunk of names.
 	askTime = 30 * time.Second
 	chunk   = 1000
-	// writers bounds how many wishes are written down at once.
-	writers = 16
 	// settle spreads services that got a new policy together.
 	settle = 2 * time.Second
 )
@@ -46,7 +44,7 @@ func (f *Follower) watch(ctx context.Context) {
 			case <-ctx.Done():
 				return
 			}
-			owed = !f.look(ctx, true)
+			owed = !f.policy(ctx)
 		case <-timer.C:
 			// Never later than configured.
 			timer.Reset(f.cfg.Interval - rand.N(f.cfg.Interval/10))
@@ -56,15 +54,32 @@ func (f *Follower) watch(ctx context.Context) {
 			case err != nil:
 				f.failed(err)
 			case owed:
-				owed = !f.look(ctx, true)
+				owed = !f.policy(ctx)
 			case mine:
-				f.look(ctx, false)
+				f.look(ctx)
 			default:
 				f.m.looks.WithLabelValues("another's").Inc()
 				f.forget()
 			}
 		}
 	}
+}
+
+// policy looks at everybody's sessions because the policy has changed, and returns whether
+// it could.
+func (f *Follower) policy(ctx context.Context) bool {
+	all, err := f.everybody(ctx, causePolicy, "", f.again)
+	switch {
+	case ctx.Err() != nil:
+	case err != nil:
+		f.failed(err)
+	default:
+		f.m.looks.WithLabelValues("done").Inc()
+		if _, over := f.lost.now(nil); over {
+			f.log.Info("sessions are followed again")
+		}
+	}
+	return all && err == nil
 }
 
 // failed counts a look that came to nothing because of the store.
@@ -98,43 +113,40 @@ func (f *Follower) forget() {
 	}
 }
 
-// look looks at every session's user; with whole whatever the directories say has
-// changed. It returns whether it could.
-func (f *Follower) look(ctx context.Context, whole bool) bool {
-	all, err := f.cfg.Sessions.All(ctx)
+// look looks at the sessions of users whose accounts have changed.
+func (f *Follower) look(ctx context.Context) {
+	all, err := f.all(ctx)
 	if ctx.Err() != nil {
-		return false
+		return
 	}
 	if err != nil {
 		f.failed(err)
-		return false
+		return
 	}
-	byUser := make(map[string][]session.Record)
-	for _, rec := range all {
-		if authz.Followable(&rec) {
-			byUser[rec.User] = append(byUser[rec.User], rec)
+	byUser := make(map[string][]session.Seen)
+	for _, seen := range all {
+		if authz.Followable(&seen.Record) {
+			byUser[seen.User] = append(byUser[seen.User], seen)
 		}
 	}
 	var wg sync.WaitGroup
 	failed := make([]error, len(f.realms))
 	for i, r := range f.realms {
-		wg.Go(func() { failed[i] = f.follow(ctx, r, byUser, whole) }) // waited for below
+		wg.Go(func() { failed[i] = f.follow(ctx, r, byUser) }) // waited for below
 	}
 	wg.Wait()
 	if ctx.Err() != nil {
-		return false
+		return
 	}
-	whole = !slices.ContainsFunc(failed, func(err error) bool { return err != nil })
 	failed = slices.DeleteFunc(failed, func(err error) bool { return errors.Is(err, errAway) })
 	if err := errors.Join(failed...); err != nil {
 		f.failed(err)
-		return false
+		return
 	}
 	f.m.looks.WithLabelValues("done").Inc()
 	if _, over := f.lost.now(nil); over {
 		f.log.Info("sessions are followed again")
 	}
-	return whole
 }
 
 // errAway: a directory did not answer. It has been told of already.
@@ -154,9 +166,9 @@ type realm struct {
 // Whoever was not among the users at the last look is asked about whatever the mark:
 // an account may have changed before the mark, and its login have been judged by what
 // was cached.
-func (f *Follower) follow(ctx context.Context, r *realm, byUser map[string][]session.Record, whole bool) error {
+func (f *Follower) follow(ctx context.Context, r *realm, byUser map[string][]session.Seen) error {
 	now := time.Now()
-	whole = whole || now.Sub(r.whole) >= wholeEvery
+	whole := now.Sub(r.whole) >= wholeEvery
 	var before, fresh []string
 	for name := range byUser {
 		switch {
@@ -218,43 +230,21 @@ func (f *Follower) changed(ctx context.Context, r *realm, names []string, since 
 }
 
 // judge has the sessions of changed accounts looked at again.
-func (f *Follower) judge(ctx context.Context, changed []directory.Account, byUser map[string][]session.Record) error {
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	var failed error
-	slots := make(chan struct{}, writers)
+func (f *Follower) judge(ctx context.Context, changed []directory.Account, byUser map[string][]session.Seen) error {
+	var seen []session.Seen
+	accounts := make(map[string]*directory.Account, len(changed))
 	for i := range changed {
-		for _, rec := range byUser[changed[i].Name] {
-			review := f.cfg.Judge.Reevaluate(&rec, &changed[i])
-			if review.Reason == authz.Permitted {
-				continue
-			}
-			slots <- struct{}{}
-			wg.Go(func() { // waited for below
-				defer func() { <-slots }()
-				if err := f.want(ctx, &rec, review); err != nil {
-					mu.Lock()
-					defer mu.Unlock()
-					failed = err
-				}
-			})
-		}
+		accounts[changed[i].Name] = &changed[i]
+		seen = append(seen, byUser[changed[i].Name]...)
 	}
-	wg.Wait()
-	return failed
+	return f.review(ctx, causeDirectory, "", seen, accounts)
 }
 
-// want writes down that a session should end.
-func (f *Follower) want(ctx context.Context, rec *session.Record, why authz.Review) error {
-	fresh, err := f.cfg.Sessions.AskEnd(ctx, session.Wish{
-		Session: rec.ID, Opened: rec.Opened, Reason: why.Reason.String(), Detail: why.Detail, Rule: why.Rule, Policy: why.Policy,
-		Text: f.cfg.Judge.Parting(why.Reason), Asked: time.Now().UTC(),
-	})
-	if err != nil || !fresh {
-		return err
+// all reads all sessions.
+func (f *Follower) all(ctx context.Context) ([]session.Seen, error) {
+	ids, err := f.cfg.Sessions.AllIDs(ctx)
+	if err != nil {
+		return nil, err
 	}
-	f.m.decided.WithLabelValues(why.Reason.String()).Inc()
-	f.log.Info("session must end", "session", rec.ID, "user", rec.User, "reason", why.Reason.String(), "detail", why.Detail)
-	poke(f.wish)
-	return nil
+	return f.cfg.Sessions.Look(ctx, ids...)
 }

@@ -141,3 +141,18 @@ func swap(k store.Key, found bool, raw string, now time.Time, list []Grant) *sto
 
 // Again takes the list as w found it, for another decision.
 func (q *Query) Again(w *Write) error { return q.set(w.op.Found, w.op.Value) }
+
+// Stands says whether a factor that let a session in has not been taken back: its grant is
+// still there, or would have lapsed by itself, or there is another that is good at the
+// place and suits.
+func (q *Query) Stands(now time.Time, id string, end time.Time, p *Place, passwordSet time.Time, suits func(factor string) bool) (bool, error) {
+	if err := q.parse(); err != nil {
+		return false, err
+	}
+	if !now.Before(end) {
+		return true, nil
+	}
+	return slices.ContainsFunc(q.list, func(g Grant) bool {
+		return g.ID == id || g.good(now, p, passwordSet) && suits(g.Factor)
+	}), nil
+}

@@ -16,6 +16,9 @@ type Seen struct {
 	taken string // by whom, of one that is due
 }
 
+// Taken says that the session was due and is ours to look at: it must be settled.
+func (s *Seen) Taken() bool { return s.taken != "" }
+
 // Get returns a session that has not ended.
 func (r *Registry) Get(ctx context.Context, id string) (rec Record, found bool, err error) {
 	seen, err := r.Look(ctx, id)

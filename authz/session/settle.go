@@ -23,6 +23,9 @@ type Settlement struct {
 // the session is still as it was seen: of several services that looked at once one is
 // done, and record, wish and the instants at which somebody has to look are never apart.
 func (r *Registry) Settle(ctx context.Context, all ...*Settlement) error {
+	if len(all) == 0 {
+		return nil
+	}
 	clock := &store.Time{}
 	if err := r.store.Do(ctx, store.Seq{clock}); err != nil {
 		return err

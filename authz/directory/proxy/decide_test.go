@@ -54,6 +54,8 @@ func (s *service) SessionEnded(*authz.Ended) {}
 
 func (s *service) SessionChanged(*authz.Changed) {}
 
+func (s *service) SessionReviewed(*authz.Reviewed) {}
+
 func newService(t *testing.T, d directory.Directory) *service {
 	t.Helper()
 	must := func(err error) {
