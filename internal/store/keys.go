@@ -308,6 +308,36 @@ func Review(user string) Key { return Key{"review", ":what:" + escape(user)} }
 // by session.
 func ReviewTaken(user string) Key { return Key{"review", ":taken:" + escape(user)} }
 
+// PolicyState is {policy}:state, JSON, which policy is in force for all services; life:
+// unlimited, as that of the policies below.
+func PolicyState() Key { return Key{"policy", ":state"} }
+
+// PolicyKept is {policy}:kept, JSON, the list of versions that can be gone back to.
+func PolicyKept() Key { return Key{"policy", ":kept"} }
+
+// PolicyVersion is {policy}:version:VERSION, JSON, the files of a policy with their
+// signature; life: until it leaves PolicyKept.
+func PolicyVersion(version string) Key { return Key{"policy", ":version:" + escape(version)} }
+
+// PolicyHistory is {policy}:history, the stream of who activated what; bounded by length.
+func PolicyHistory() Key { return Key{"policy", ":history"} }
+
+// PolicyServices is {policy}:services, zset service → deadline in ms: who is there; life:
+// given by activation.
+func PolicyServices() Key { return Key{"policy", ":services"} }
+
+// PolicyService is {policy}:service:NAME, JSON, which policy a service has in force; life:
+// as in PolicyServices.
+func PolicyService(name string) Key { return Key{"policy", ":service:" + escape(name)} }
+
+// PolicyTurn is {policy}:turn, the service that looks for a changed policy file for all;
+// life: given by activation.
+func PolicyTurn() Key { return Key{"policy", ":turn"} }
+
+// PolicySource is {policy}:source:NODE, what that node has found in its policy file last;
+// life: given by activation.
+func PolicySource(node string) Key { return Key{"policy", ":source:" + escape(node)} }
+
 // A pool has four keys, {pool:NAME} and :until, zset address → deadline or time
 // of release in ms; :who, hash address → holder NUL owner; :of, hash hHOLDER and
 // oOWNER → address; :next, hash SHAPE:FIRST → next address never used, for each

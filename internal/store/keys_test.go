@@ -42,6 +42,9 @@ func TestKeys(t *testing.T) {
 		"{user:alice}:state:d%3a1":        UserState("Alice", "d:1"),
 		"{user:alice}:retry:d%3a1":        UserRetry("Alice", "d:1"),
 		"{pool:staff}:until":              poolKeys("staff")[0],
+		"{policy}:version:0123":           PolicyVersion("0123"),
+		"{policy}:service:radiusd%20x":    PolicyService("radiusd x"),
+		"{policy}:source:node1":           PolicySource("node1"),
 	} {
 		if k.String() != want {
 			t.Errorf("%s, want %s", k, want)
@@ -60,6 +63,11 @@ func TestKeys(t *testing.T) {
 	}
 	if !slices.Contains(Wishes(), WishesOf("n/1")) || !slices.Contains(Held(), HeldAs("n/1")) || !slices.Contains(Due(), DueAs("n/1")) {
 		t.Error("a shard is missing")
+	}
+	for _, k := range []Key{PolicyKept(), PolicyVersion("x"), PolicyHistory(), PolicyServices(), PolicyService("x"), PolicyTurn(), PolicySource("x")} {
+		if k.tag != PolicyState().tag {
+			t.Errorf("the state of policies and %s are apart", k)
+		}
 	}
 	found := false
 	for _, k := range Histories() {
