@@ -19,3 +19,12 @@ func newID(now time.Time) string {
 	rand.Read(b[6:]) // never fails: crypto/rand ends the process first
 	return idEncoding.EncodeToString(b[:])
 }
+
+// DecisionTime is when a decision was made that has this ID; false: it is none.
+func DecisionTime(id string) (time.Time, bool) {
+	b, err := idEncoding.DecodeString(id)
+	if err != nil || len(id) != 24 {
+		return time.Time{}, false
+	}
+	return time.UnixMilli(int64(binary.BigEndian.Uint64(b) >> 16)), true
+}

@@ -20,3 +20,15 @@ func TestNewID(t *testing.T) {
 		t.Error("two decisions of one moment have one ID")
 	}
 }
+
+func TestDecisionTime(t *testing.T) {
+	at := time.Date(2026, 11, 23, 12, 0, 0, 123456789, time.UTC)
+	if got, ok := DecisionTime(newID(at)); !ok || !got.Equal(at.Truncate(time.Millisecond)) {
+		t.Errorf("%v, %v", got, ok)
+	}
+	for _, id := range []string{"", "x", newID(at)[1:], newID(at) + "0", "ILOU" + newID(at)[4:]} {
+		if got, ok := DecisionTime(id); ok {
+			t.Errorf("%q is of %v", id, got)
+		}
+	}
+}

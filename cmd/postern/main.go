@@ -7,6 +7,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -20,6 +21,10 @@ func main() {
 	root := newRoot(c)
 	root.SetArgs(doubleDashes(os.Args[1:]))
 	if err := root.ExecuteContext(ctx); err != nil {
+		var status exitStatus
+		if errors.As(err, &status) {
+			os.Exit(int(status))
+		}
 		fmt.Fprintf(os.Stderr, "postern: %v\n", err)
 		os.Exit(1)
 	}

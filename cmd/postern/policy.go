@@ -12,7 +12,7 @@ import (
 )
 
 func policyCommand(c *cli) *cobra.Command {
-	return group("policy", "Policies", policyCheck(c), policyFormat(c), policyTest(c))
+	return group("policy", "Policies", policyCheck(c), policyFormat(c), policyTest(c), policyReplay(c))
 }
 
 // policyFile is the argument, else what the service uses.
