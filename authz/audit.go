@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"postern/authz/activation"
 	"postern/authz/lockout"
 )
 
@@ -32,9 +33,13 @@ type Record struct {
 	Reason     Reason
 	Rule       string // of the policy that was asked; "" when none was
 	Policy     string // its version
-	Locked     lockout.Scope
-	Pool       string
-	Addr       netip.Addr
+	// What a rule in shadow would have done; "": there is none that matters.
+	ShadowRule, ShadowVerdict string
+	// What a candidate beside the policy would have done, where it is something else.
+	Candidate, CandidateRule, CandidateVerdict string
+	Locked                                     lockout.Scope
+	Pool                                       string
+	Addr                                       netip.Addr
 
 	// Where the time went.
 	Duration, Load, Directory, Commit time.Duration
@@ -45,8 +50,9 @@ type Record struct {
 // Audit takes one Record for each decision and one StepUpRecord for each step-up,
 // before the answer goes out, one Ended for each session that was ended against its
 // user's will, one Changed for each that its NAS was asked to change, one Reviewed for
-// another look at a session that came to something, and one Event for what the shield has
-// come upon. It is called from many goroutines.
+// another look at a session that came to something, one Event for what the shield has come
+// upon, and one activation.Event for each policy that comes into force or is refused. It is
+// called from many goroutines.
 type Audit interface {
 	Decision(*Record)
 	StepUp(*StepUpRecord)
@@ -54,6 +60,7 @@ type Audit interface {
 	SessionChanged(*Changed)
 	SessionReviewed(*Reviewed)
 	Event(*lockout.Event)
+	PolicyChanged(*activation.Event)
 }
 
 // auditLog writes records as JSON lines.
@@ -104,6 +111,13 @@ func (a auditLog) Decision(r *Record) {
 	}
 	if r.Answers != "" {
 		attrs = append(attrs, slog.String("answers", r.Answers))
+	}
+	if r.ShadowVerdict != "" {
+		attrs = append(attrs, slog.String("shadow_rule", r.ShadowRule), slog.String("shadow_verdict", r.ShadowVerdict))
+	}
+	if r.CandidateVerdict != "" {
+		attrs = append(attrs, slog.String("candidate", r.Candidate),
+			slog.String("candidate_rule", r.CandidateRule), slog.String("candidate_verdict", r.CandidateVerdict))
 	}
 	if r.Err != nil {
 		attrs = append(attrs, slog.String("error", r.Err.Error()))

@@ -23,7 +23,8 @@ import (
 	"postern/policy"
 )
 
-// Config is what a Decider decides with. What is below Audit need not be there.
+// Config is what a Decider decides with. What is below Audit need not be there, nor the
+// policy: until there is one, the answer to every login is that the store is away.
 type Config struct {
 	Directory directory.Directory
 	Store     store.Store
@@ -68,7 +69,9 @@ type Decider struct {
 	keep     *keeper
 	mistakes *mistakes
 	metrics  *metrics
-	policy   atomic.Pointer[ruling]
+	policy   atomic.Pointer[ruling] // nil: none has been read yet
+
+	candidate atomic.Pointer[asked] // nil: none, see SetShadow
 }
 
 // ruling is a policy in force with its pools. A login uses one from beginning to
@@ -80,7 +83,7 @@ type ruling struct {
 
 // New makes a Decider.
 func New(c Config) (*Decider, error) {
-	if c.Directory == nil || c.Store == nil || c.Shield == nil || c.MFA == nil || c.Sessions == nil || c.Policy == nil || c.Audit == nil {
+	if c.Directory == nil || c.Store == nil || c.Shield == nil || c.MFA == nil || c.Sessions == nil || c.Audit == nil {
 		return nil, errors.New("new decider: a part is missing")
 	}
 	if c.Clock == nil {
@@ -94,8 +97,10 @@ func New(c Config) (*Decider, error) {
 		return nil, err
 	}
 	d := &Decider{cfg: c, grants: grant.New(c.Store), keep: newKeeper(c.Shield), mistakes: &mistakes{log: c.Log}, metrics: m}
-	if err := d.SetPolicy(c.Policy); err != nil {
-		return nil, err
+	if c.Policy != nil {
+		if err := d.SetPolicy(c.Policy); err != nil {
+			return nil, err
+		}
 	}
 	return d, nil
 }
@@ -125,9 +130,12 @@ func (d *Decider) SetPolicy(p *policy.Policy) error {
 	return nil
 }
 
-// Policy returns the policy in force and its pools.
+// Policy returns the policy in force and its pools; nil and no pools: there is none.
 func (d *Decider) Policy() (*policy.Policy, *pool.Pools) {
 	r := d.policy.Load()
+	if r == nil {
+		return nil, new(pool.Pools)
+	}
 	return r.policy, r.pools
 }
 
@@ -145,6 +153,7 @@ var steps = [...]step{
 	{"read the name", (*Decider).readName},
 	{"check the method", (*Decider).checkMethod},
 	{"open the state", (*Decider).openState},     // of an answer to a challenge
+	{"have a policy", (*Decider).havePolicy},     //
 	{"load the facts", (*Decider).load},          // store trip 1
 	{"ask the shield", (*Decider).askShield},     //
 	{"check the state", (*Decider).checkState},   //

@@ -409,6 +409,7 @@ func (d *Decider) applyPolicy(_ context.Context, l *login) (Reason, bool) {
 	l.facts = &facts
 	l.decision = l.ruling.policy.Evaluate(l.now, l.facts)
 	l.rec.Rule, l.rec.Policy = l.decision.RuleID, l.decision.Version
+	d.lookBeside(l)
 	if l.decision.Verdict != policy.Permit {
 		return refusal(&l.decision), true
 	}

@@ -15,6 +15,7 @@ type metrics struct {
 	stepUps *prometheus.CounterVec
 	signIns *prometheus.CounterVec
 	events  *prometheus.CounterVec
+	shadow  *prometheus.CounterVec
 }
 
 // newMetrics registers with r, which may be nil.
@@ -32,12 +33,16 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 			Namespace: space, Subsystem: "lockout", Name: "events_total",
 			Help: "What the shield has come upon, once each and not by attempt; event is " + words(lockout.Kinds()[1:]) + "; scope is " + words(lockout.Scopes()) + ".",
 		}, []string{"event", "scope"}),
+		shadow: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: space, Subsystem: "policy", Name: "shadow_total",
+			Help: "Logins that were judged beside as well; of is candidate, or rules where those in shadow would have done something else; outcome is " + words(besides()[1:]) + ".",
+		}, []string{"of", "outcome"}),
 	}
 	if r == nil {
 		return m, nil
 	}
 	var errs []error
-	for _, c := range []prometheus.Collector{m.stepUps, m.signIns, m.events} {
+	for _, c := range []prometheus.Collector{m.stepUps, m.signIns, m.events, m.shadow} {
 		if err := r.Register(c); err != nil {
 			errs = append(errs, fmt.Errorf("register metrics: %w", err))
 		}

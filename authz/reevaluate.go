@@ -118,21 +118,25 @@ func (d *Decider) Reevaluate(ctx context.Context, cases ...*Case) error {
 	if err != nil {
 		return err
 	}
+	r := d.policy.Load()
+	if r == nil {
+		return errNoPolicy
+	}
 	for i, c := range cases {
-		d.judge(c, &known[i])
+		d.judge(r, c, &known[i])
 	}
 	return nil
 }
 
-// judge decides one case. It is pure but for the policy in force and the key ring.
-func (d *Decider) judge(c *Case, known *evidence) {
+// judge decides one case. It is pure but for the key ring.
+func (d *Decider) judge(r *ruling, c *Case, known *evidence) {
 	rec := &c.Session.Record
 	c.Next, c.Change, c.Silent = *rec, Change{}, false
 	if c.Account.State == directory.StateUnknown { // the directory does not say
 		c.Outcome, c.Reason, c.Detail = OutcomeUnknown, Permitted, ""
 		return
 	}
-	decision, facts, reason, detail := d.review(rec, c.Account, known)
+	decision, facts, reason, detail := d.review(r, rec, c.Account, known)
 	defer func() { d.keepReview(rec, &decision, c.Reason, facts) }()
 	c.Rule, c.Policy, c.Reason, c.Detail = decision.RuleID, decision.Version, reason, detail
 	if reason != Permitted {
@@ -237,7 +241,7 @@ func (d *Decider) lacks(rec *session.Record, a *directory.Account, o *policy.Obl
 
 // review asks the policy about a session; the facts are nil where it need not be asked.
 // The decision is Permit with the reason Permitted, and only then.
-func (d *Decider) review(rec *session.Record, a *directory.Account, known *evidence) (_ policy.Decision, _ *policy.Facts, why Reason, detail string) {
+func (d *Decider) review(r *ruling, rec *session.Record, a *directory.Account, known *evidence) (_ policy.Decision, _ *policy.Facts, why Reason, detail string) {
 	switch {
 	case a.State != directory.Active:
 		return policy.Decision{}, nil, stateReason(a.State), "account " + a.State.String()
@@ -245,7 +249,7 @@ func (d *Decider) review(rec *session.Record, a *directory.Account, known *evide
 		return policy.Decision{}, nil, PasswordChanged, "password set at " + a.PasswordSet.UTC().Format(time.RFC3339)
 	}
 	facts := d.factsOfSession(rec, a)
-	decision := d.policy.Load().policy.Evaluate(known.now, &facts)
+	decision := r.policy.Evaluate(known.now, &facts)
 	if decision.Verdict != policy.Permit {
 		return decision, &facts, refusal(&decision), permittedBefore(rec)
 	}

@@ -119,6 +119,9 @@ func (d *Decider) stepUp(ctx context.Context, l *login, s *StepUp, rec *StepUpRe
 	}
 	rec.Session = held
 	l.resume(&held)
+	if reason, done := d.havePolicy(ctx, l); done {
+		return reason
+	}
 	if reason, done := d.load(ctx, l); done {
 		return reason
 	}
@@ -180,7 +183,7 @@ func (d *Decider) permits(ctx context.Context, l *login, rec *session.Record) Re
 
 // ruleOn asks the policy about the session of a step-up.
 func (d *Decider) ruleOn(l *login, rec *session.Record) (why Reason) {
-	l.decision, l.facts, why, _ = d.review(rec, l.account, l.known)
+	l.decision, l.facts, why, _ = d.review(l.ruling, rec, l.account, l.known)
 	return why
 }
 

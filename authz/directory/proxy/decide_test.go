@@ -12,6 +12,7 @@ import (
 	"layeh.com/radius/rfc2865"
 
 	"postern/authz"
+	"postern/authz/activation"
 	"postern/authz/directory"
 	"postern/authz/lockout"
 	"postern/authz/mfa"
@@ -55,6 +56,8 @@ func (s *service) SessionEnded(*authz.Ended) {}
 func (s *service) SessionChanged(*authz.Changed) {}
 
 func (s *service) SessionReviewed(*authz.Reviewed) {}
+
+func (s *service) PolicyChanged(*activation.Event) {}
 
 func newService(t *testing.T, d directory.Directory) *service {
 	t.Helper()

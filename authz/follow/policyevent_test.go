@@ -1,0 +1,5 @@
+package follow
+
+import "postern/authz/activation"
+
+func (s *site) PolicyChanged(*activation.Event) {}
