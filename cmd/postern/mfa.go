@@ -189,7 +189,7 @@ func mfaRemove(c *cli) *cobra.Command {
 					return err
 				}
 				// What was remembered by means of a token goes first: it must not outlive it.
-				if _, err := s.grants().RevokeAll(cmd.Context(), name); err != nil {
+				if _, err := s.forgetAll(cmd.Context(), name); err != nil {
 					return err
 				}
 				if all {

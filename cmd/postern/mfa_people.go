@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"text/tabwriter"
@@ -12,10 +13,26 @@ import (
 	"postern/authz/grant"
 	"postern/authz/mfa"
 	"postern/authz/mfa/webauthn"
+	"postern/cmd/internal/service"
 )
 
 // grants are the remembered factors.
 func (s *secondFactors) grants() *grant.Keeper { return grant.New(s.store) }
+
+// forgetAll forgets all remembered factors of a user, and returns how many.
+func (s *secondFactors) forgetAll(ctx context.Context, name string) (int, error) {
+	n, err := s.grants().RevokeAll(ctx, name)
+	if err != nil {
+		return 0, err
+	}
+	return n, s.review(ctx, name)
+}
+
+// review has the user's sessions looked at again: what lives on a remembered factor is to
+// give it anew.
+func (s *secondFactors) review(ctx context.Context, name string) error {
+	return service.NewSessions(s.cfg, s.store).AskReview(ctx, "remembered factor taken back", name)
+}
 
 // keys are the WebAuthn keys; nil where there is no portal that could have any.
 func (s *secondFactors) keys() *webauthn.Verifier {
@@ -216,7 +233,7 @@ func mfaReset(c *cli) *cobra.Command {
 // the user believes to be gone.
 func (s *secondFactors) takeAll(cmd *cobra.Command, name string) error {
 	ctx := cmd.Context()
-	if _, err := s.grants().RevokeAll(ctx, name); err != nil {
+	if _, err := s.forgetAll(ctx, name); err != nil {
 		return err
 	}
 	tickets, err := s.Tickets(ctx, name)
@@ -304,7 +321,7 @@ func mfaRevoke(c *cli) *cobra.Command {
 					return err
 				}
 				if all {
-					n, err := s.grants().RevokeAll(cmd.Context(), name)
+					n, err := s.forgetAll(cmd.Context(), name)
 					if err != nil {
 						return err
 					}
@@ -313,6 +330,9 @@ func mfaRevoke(c *cli) *cobra.Command {
 				found, err := s.grants().Revoke(cmd.Context(), name, args[1])
 				if err == nil && !found {
 					err = fmt.Errorf("%s has no remembered factor %s", name, args[1])
+				}
+				if err == nil {
+					err = s.review(cmd.Context(), name)
 				}
 				if err != nil {
 					return err

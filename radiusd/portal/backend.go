@@ -103,10 +103,13 @@ type Connection struct {
 	Node    string
 	Client  string // the client's own name: a claim
 	Since   time.Time
-	Held    bool // waits for its factor
+	Held    bool // in quarantine
 	Until   time.Time
-	Factor  string // authz.Factor's name
-	In, Out uint64 // octets, from and to the client
+	// Isolated: held until its device reports; Waits: for its factor, too.
+	Isolated, Waits bool
+	Banner          string // what the rule tells its user
+	Factor          string // authz.Factor's name
+	In, Out         uint64 // octets, from and to the client
 }
 
 // Place is where a factor is remembered.

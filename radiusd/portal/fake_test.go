@@ -144,7 +144,11 @@ func (f *fake) StepUp(_ context.Context, s authz.StepUp) authz.StepUpResult {
 			return authz.StepUpResult{Reason: authz.FactorTooWeak}
 		}
 		reason, factor := f.people[s.User].judge(s.Code)
-		if reason == authz.Permitted {
+		switch {
+		case reason != authz.Permitted:
+		case v.Isolated:
+			v.Waits, reason = false, authz.Isolated
+		default:
 			v.Held, v.Lifting = false, true
 			f.released = append(f.released, s.Session)
 		}

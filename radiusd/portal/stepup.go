@@ -68,6 +68,9 @@ type held struct {
 	demands  policy.Factor
 	may      bool // enrol now: see trusted
 	visit    bool
+	device   bool   // it must report before the network opens, whatever the factor
+	given    bool   // the factor, and only the device is waited for
+	banner   string // the rule's text for its user
 }
 
 // findHeld returns the session to be stepped up. When there is none, it has answered.
@@ -91,6 +94,7 @@ func (v *visitor) findHeld(id string) *held {
 		return &held{
 			id: visit.Session.ID, user: visit.User, source: addrText(visit.Session.Source), since: visit.Session.Opened,
 			until: visit.Until, demands: visit.Demands, may: v.trusted(visit.Session.Source), visit: true,
+			device: visit.Isolated, given: visit.Isolated && !visit.Waits, banner: visit.Session.Banner,
 		}
 	}
 	return nil
@@ -117,7 +121,10 @@ func (v *visitor) findOwn(id string) *held {
 		if !c.Held {
 			break
 		}
-		return &held{id: id, user: v.session.User, source: addrText(c.Source), since: c.Since, until: c.Until, demands: policy.FactorCode}
+		return &held{
+			id: id, user: v.session.User, source: addrText(c.Source), since: c.Since, until: c.Until, demands: policy.FactorCode,
+			device: c.Isolated, given: c.Isolated && !c.Waits, banner: c.Banner,
+		}
 	}
 	v.redirect("/")
 	return nil
@@ -140,6 +147,8 @@ type stepUpData struct {
 	Enrol    bool   // nothing to step up with, and leave to enrol
 	Recovery bool
 	Keys     bool
+	Device   bool   // it must report as well
+	Banner   string // of the rule
 
 	id string // the session's, whichever
 }
@@ -151,6 +160,12 @@ func (v *visitor) stepUpPage() {
 }
 
 func (v *visitor) showStepUp(h *held, wrong ...mistake) {
+	if h.given {
+		v.show(http.StatusOK, "isolated", &page{Title: v.lang.text("isolated.title"), Data: stepUpData{
+			User: h.user, Source: h.source, Since: h.since, Until: h.until, Minutes: minutes(h.until.Sub(v.s.now())), Banner: h.banner,
+		}})
+		return
+	}
 	f, err := v.s.backend.Factors(v.r.Context(), h.user)
 	if err != nil {
 		v.away(err)
@@ -159,7 +174,7 @@ func (v *visitor) showStepUp(h *held, wrong ...mistake) {
 	d := stepUpData{
 		User: h.user, Source: h.source, Since: h.since, Until: h.until, Minutes: minutes(h.until.Sub(v.s.now())),
 		KeyOnly: h.demands == policy.FactorWebAuthn, Enrol: h.may && !f.Enrolled(),
-		Recovery: v.field("recovery") != "", Keys: f.Keys > 0, id: h.id,
+		Recovery: v.field("recovery") != "", Keys: f.Keys > 0, Device: h.device, Banner: h.banner, id: h.id,
 	}
 	if !h.visit {
 		d.Session = h.id
@@ -177,6 +192,10 @@ func (v *visitor) showStepUp(h *held, wrong ...mistake) {
 func (v *visitor) stepUp() {
 	h := v.findHeld(v.field("session"))
 	if h == nil {
+		return
+	}
+	if h.given {
+		v.showStepUp(h)
 		return
 	}
 	code, recovery := v.typedCode()
@@ -200,6 +219,11 @@ func (v *visitor) stepUp() {
 func (v *visitor) steppedUp(h *held, res authz.StepUpResult, field string) {
 	switch res.Reason {
 	case authz.Permitted, authz.NotQuarantined:
+	case authz.Isolated:
+		if res.Factor == authz.FactorNone { // nothing was proved
+			v.showStepUp(h, v.wrong(field, "wrong.refused"))
+			return
+		}
 	case authz.StepUpExpired, authz.SessionGone:
 		v.late()
 		return
@@ -234,7 +258,7 @@ func (v *visitor) steppedUp(h *held, res authz.StepUpResult, field string) {
 		return
 	}
 	dropCookie(v.w, cookieVisit)
-	v.redirect("/done")
+	v.redirect("/done") // which leads on to what else it waits for
 }
 
 // stepUpWrong is what is said of a refusal.
@@ -255,7 +279,8 @@ func stepUpWrong(r authz.Reason, field string) string {
 
 type doneData struct {
 	Open     bool
-	Recovery bool // a recovery code was used
+	Banner   string // of the rule
+	Recovery bool   // a recovery code was used
 	Left     int
 	Member   bool
 }
@@ -281,7 +306,7 @@ func (v *visitor) donePage() {
 		v.redirect("/step-up")
 		return
 	}
-	d := doneData{Open: !visit.Lifting, Member: v.session != nil && v.session.Level == levelFull}
+	d := doneData{Open: !visit.Lifting, Banner: visit.Session.Banner, Member: v.session != nil && v.session.Level == levelFull}
 	if d.Member && v.session.Factor == authz.FactorRecovery.String() {
 		f, err := v.s.backend.Factors(v.r.Context(), v.session.User)
 		if err != nil {

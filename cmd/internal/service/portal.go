@@ -120,6 +120,10 @@ func (d *desk) Remove(ctx context.Context, user, id string) error {
 	if _, err := d.grants.RevokeAll(ctx, user); err != nil {
 		return err
 	}
+	// A session that lives on what was remembered is to give its factor again.
+	if err := d.sessions.AskReview(ctx, "second factor removed", user); err != nil {
+		return err
+	}
 	return portalError(d.tokens.Remove(ctx, user, id))
 }
 
@@ -139,6 +143,7 @@ func (d *desk) Connections(ctx context.Context, user string) ([]portal.Connectio
 		all = append(all, portal.Connection{
 			ID: r.ID, Source: r.Source, Address: r.Addr, Node: r.Node, Client: r.Client, Since: r.Opened,
 			Held: !r.Quarantine.IsZero(), Until: r.Quarantine, Factor: r.Factor, In: r.Usage.InOctets, Out: r.Usage.OutOctets,
+			Isolated: r.Isolated, Waits: r.Demands != "", Banner: r.Banner,
 		})
 	}
 	slices.SortFunc(all, func(a, b portal.Connection) int { return b.Since.Compare(a.Since) })
@@ -178,10 +183,13 @@ func (d *desk) Places(ctx context.Context, user string) ([]portal.Place, error) 
 // Forget implements portal.Backend.
 func (d *desk) Forget(ctx context.Context, user, id string) error {
 	found, err := d.grants.Revoke(ctx, user, id)
-	if err == nil && !found {
+	switch {
+	case err != nil:
+		return err
+	case !found:
 		return portal.ErrNotFound
 	}
-	return err
+	return d.sessions.AskReview(ctx, "remembered factor taken back", user)
 }
 
 // VPN implements portal.Backend: addresses of the policy's pools; of nodes that are

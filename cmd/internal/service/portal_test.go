@@ -431,7 +431,7 @@ func TestVPNAddresses(t *testing.T) {
 // What is remembered must not outlive the device that it may have been given with.
 func TestRemovedDeviceIsForgotten(t *testing.T) {
 	s, _ := start(t, withPortal(t), Options{})
-	d := &desk{decider: s.decider, tokens: s.verifier, grants: grant.New(s.store), service: s}
+	d := &desk{decider: s.decider, tokens: s.verifier, sessions: s.sessions, grants: grant.New(s.store), service: s}
 	e, err := s.verifier.Enroll(t.Context(), now(t, s), "plant", "phone")
 	if err != nil {
 		t.Fatal(err)
