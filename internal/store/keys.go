@@ -170,6 +170,37 @@ func DeviceNonce(id, nonce string) Key { return deviceKey(id, ":nonce:"+escape(n
 // DeviceRate is {device:ID}:rate, zset report → ms; life: the window.
 func DeviceRate(id string) Key { return deviceKey(id, ":rate") }
 
+// DeviceRecords is {device:ID}:records, JSON of what each source says of a device; life:
+// given by posture, from the last word on.
+func DeviceRecords(id string) Key { return deviceKey(id, ":records") }
+
+// UserDevices is {user:NAME}:devices, JSON of the devices that are the user's, with all
+// that is known of them; life: as DeviceRecords.
+func UserDevices(name string) Key { return user(name, ":devices") }
+
+// DeviceName is {devname:NAME}:device, JSON of the device that has this name in the
+// directory; life: as DeviceRecords.
+func DeviceName(host string) Key {
+	return Key{"devname:" + escape(strings.ToLower(host)), ":device"}
+}
+
+// Devices are {devices:NN}:ids of all shards, zset device → deadline in ms; life: the last
+// deadline and lapsedFor.
+func Devices() []Key {
+	ks := make([]Key, shards)
+	for i := range ks {
+		ks[i] = Key{fmt.Sprintf("devices:%02d", i), ":ids"}
+	}
+	return ks
+}
+
+// DevicesOf is the one of Devices that a device is in.
+func DevicesOf(id string) Key {
+	h := fnv.New32a()
+	h.Write([]byte(strings.ToLower(id)))
+	return Devices()[h.Sum32()%shards]
+}
+
 func deviceKey(id, rest string) Key { return Key{"device:" + escape(strings.ToLower(id)), rest} }
 
 // UserAgents is {user:NAME}:agents, zset device → deadline in ms, those that have a key;
