@@ -294,11 +294,10 @@ func (k *Keeper) read(ctx context.Context, key store.Key) (*known, string, error
 	if err := k.store.Do(ctx, store.Seq{get}); err != nil || !get.Found {
 		return nil, "", err
 	}
-	was, err := parseKnown(get.Value)
-	if err != nil {
-		return nil, get.Value, nil
+	if was, err := parseKnown(get.Value); err == nil {
+		return was, get.Value, nil
 	}
-	return was, get.Value, nil
+	return nil, get.Value, nil
 }
 
 // spread writes what is known of a device to where logins look for it: with its owners of

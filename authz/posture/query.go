@@ -14,7 +14,6 @@ import (
 type Query struct {
 	user   string
 	join   string // of a session's device that is known already
-	client bool
 	mine   *store.Get
 	tagged *store.Get
 	named  *store.Get
