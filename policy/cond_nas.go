@@ -1,6 +1,11 @@
 package policy
 
-import "github.com/goccy/go-yaml/ast"
+import (
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml/ast"
+)
 
 // isNAS holds for a server that asks with one of the identifiers or from one of
 // the networks.
@@ -33,4 +38,15 @@ func readNAS(r *reader, n ast.Node) matcher {
 
 func (m isNAS) match(e *evaluation) bool {
 	return m.has(e.nas) || m.networks.contains(e.nasAddress)
+}
+
+func factNAS(f *Facts, _ time.Time) string {
+	var parts []string
+	if f.NAS != "" {
+		parts = append(parts, f.NAS)
+	}
+	if f.NASAddress.IsValid() {
+		parts = append(parts, f.NASAddress.String())
+	}
+	return inWords(strings.Join(parts, ", "))
 }

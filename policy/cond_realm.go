@@ -1,6 +1,10 @@
 package policy
 
-import "github.com/goccy/go-yaml/ast"
+import (
+	"time"
+
+	"github.com/goccy/go-yaml/ast"
+)
 
 // isRealm holds when the name was typed with one of the domains, or with none.
 // What is typed is a claim: a realm may narrow a rule, a group should open it.
@@ -11,3 +15,5 @@ func readRealm(r *reader, n ast.Node) matcher {
 }
 
 func (m isRealm) match(e *evaluation) bool { return m.has(e.realm) }
+
+func factRealm(f *Facts, _ time.Time) string { return inWords(f.Realm) }

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"strings"
+	"time"
 
 	"github.com/goccy/go-yaml/ast"
 )
@@ -25,10 +26,6 @@ func readSource(r *reader, n ast.Node) matcher {
 			m.none = true
 			continue
 		}
-		if list, ok := r.lists[s]; ok {
-			ranges = append(ranges, list...)
-			continue
-		}
 		p, err := parseNetwork(s)
 		if err == nil {
 			ranges = append(ranges, rangeOf(p))
@@ -38,7 +35,9 @@ func readSource(r *reader, n ast.Node) matcher {
 			r.fail(position(el), expected, "%q: %v", s, err)
 			continue
 		}
-		r.fail(position(el), r.oneOf("lists", r.listNames()), "unknown list %q%s", s, didYouMean(s, r.listNames()))
+		if l := r.list(el, s, networksList); l != nil {
+			ranges = append(ranges, l.networks...)
+		}
 	}
 	m.networks = makeNetworks(ranges)
 	return m
@@ -49,4 +48,11 @@ func (m fromSource) match(e *evaluation) bool {
 		return m.none
 	}
 	return m.networks.contains(e.source)
+}
+
+func factSource(f *Facts, _ time.Time) string {
+	if !f.Source.IsValid() {
+		return missing
+	}
+	return f.Source.String()
 }

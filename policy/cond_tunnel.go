@@ -1,6 +1,10 @@
 package policy
 
-import "github.com/goccy/go-yaml/ast"
+import (
+	"time"
+
+	"github.com/goccy/go-yaml/ast"
+)
 
 // isTunnel holds for one of the tunnel types by name, or for a login that is for
 // no tunnel.
@@ -11,3 +15,5 @@ func readTunnel(r *reader, n ast.Node) matcher {
 }
 
 func (m isTunnel) match(e *evaluation) bool { return m.has(e.tunnel) }
+
+func factTunnel(f *Facts, _ time.Time) string { return inWords(f.Tunnel) }

@@ -1,6 +1,10 @@
 package policy
 
-import "github.com/goccy/go-yaml/ast"
+import (
+	"time"
+
+	"github.com/goccy/go-yaml/ast"
+)
 
 // isUser holds for one of the canonical names.
 type isUser struct{ names }
@@ -10,3 +14,5 @@ func readUser(r *reader, n ast.Node) matcher {
 }
 
 func (m isUser) match(e *evaluation) bool { return m.has(e.user) }
+
+func factUser(f *Facts, _ time.Time) string { return inWords(f.User) }

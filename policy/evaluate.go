@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"fmt"
 	"net/netip"
 	"sync"
 	"time"
@@ -9,12 +10,24 @@ import (
 // evaluation holds the facts in the form conditions compare. It is reused, so
 // that a decision allocates nothing.
 type evaluation struct {
+	now time.Time
+	f   *Facts
+
 	user, realm, nas, tunnel []byte // folded; empty is none
+	client, clientVersion    []byte
+	device, deviceName, os   []byte
 	source, nasAddress       netip.Addr
-	groups                   [maxGroups / 64]uint64
+	groups                   bitset
 	inAny                    bool
 
-	buf [4 * maxName]byte // what user, realm, nas and tunnel point into
+	deviceGroups bitset
+	confidence   Confidence // of what is said of the device, at most
+	demand       Confidence // of the rule that is looked at
+
+	zones []*time.Location
+	walls [maxZones + 1]wall // by zone
+
+	buf [9 * maxName]byte // what the names point into
 	tmp [maxName]byte
 }
 
@@ -24,30 +37,78 @@ var evaluations = sync.Pool{New: func() any { return new(evaluation) }}
 // the facts alone; its work is bounded by the policy's size and the number of
 // the user's groups. When no rule matches, it refuses.
 func (p *Policy) Evaluate(now time.Time, f *Facts) Decision {
-	e := evaluations.Get().(*evaluation)
-	defer evaluations.Put(e)
-	e.set(p, f)
-	for i := range p.rules {
-		if p.rules[i].match(e) {
-			d := p.rules[i].decision
-			d.At = now
-			return d
-		}
+	e := p.evaluation(now, f)
+	defer e.done()
+	deciding, shadow := p.first(e)
+	d := Decision{Verdict: Deny, Reason: NoMatch, Version: p.version}
+	outcome := 0
+	if deciding >= 0 {
+		d, outcome = p.rules[deciding].decision, p.rules[deciding].outcome
 	}
-	return Decision{Verdict: Deny, Reason: NoMatch, Version: p.version, At: now}
+	if shadow >= 0 && p.rules[shadow].outcome != outcome {
+		d.Shadow = &p.rules[shadow].decision
+	}
+	d.At = now
+	return d
 }
 
-func (e *evaluation) set(p *Policy, f *Facts) {
-	e.user = foldInto(e.buf[0:0:maxName], f.User)
-	e.realm = foldInto(e.buf[maxName:maxName:2*maxName], f.Realm)
-	e.nas = foldInto(e.buf[2*maxName:2*maxName:3*maxName], f.NAS)
-	e.tunnel = foldInto(e.buf[3*maxName:3*maxName:4*maxName], f.Tunnel)
+// first is the rule that decides, and the first in shadow that would have before; -1 is
+// none.
+func (p *Policy) first(e *evaluation) (deciding, shadow int) {
+	shadow = -1
+	for i := range p.rules {
+		r := &p.rules[i]
+		if r.shadow && shadow >= 0 || !r.match(e) {
+			continue
+		}
+		if !r.shadow {
+			return i, shadow
+		}
+		shadow = i
+	}
+	return -1, shadow
+}
+
+// evaluation begins one, which is to be done with.
+func (p *Policy) evaluation(now time.Time, f *Facts) *evaluation {
+	e := evaluations.Get().(*evaluation)
+	e.set(p, now, f)
+	return e
+}
+
+func (e *evaluation) done() {
+	e.f, e.zones = nil, nil
+	evaluations.Put(e)
+}
+
+func (e *evaluation) set(p *Policy, now time.Time, f *Facts) {
+	e.now, e.f, e.demand = now, f, NoConfidence
+	for i, name := range [...]struct {
+		to *[]byte
+		s  string
+	}{
+		{&e.user, f.User}, {&e.realm, f.Realm}, {&e.nas, f.NAS}, {&e.tunnel, f.Tunnel}, {&e.client, f.ClientName},
+		{&e.clientVersion, f.ClientVersion}, {&e.device, f.Device.ID}, {&e.deviceName, f.Device.Name}, {&e.os, f.Device.OS.Value},
+	} {
+		*name.to = foldInto(e.buf[i*maxName:i*maxName:(i+1)*maxName], name.s)
+	}
 	e.source, e.nasAddress = f.Source.Unmap().WithZone(""), f.NASAddress.Unmap().WithZone("")
 	e.inAny = len(f.Groups) > 0
-	clear(e.groups[:])
-	for _, g := range f.Groups {
+	e.number(p, f.Groups, &e.groups)
+	e.number(p, f.Device.Groups, &e.deviceGroups)
+	e.confidence = f.Device.confidence()
+	e.zones = p.zones
+	for i := range p.zones {
+		e.walls[i].read = false
+	}
+}
+
+// number finds the groups that the policy names.
+func (e *evaluation) number(p *Policy, groups []string, bits *bitset) {
+	clear(bits[:])
+	for _, g := range groups {
 		if i, ok := p.groups[string(foldInto(e.tmp[:0], g))]; ok {
-			e.groups[i/64] |= 1 << (i % 64)
+			bits[i/64] |= 1 << (i % 64)
 		}
 	}
 }
@@ -65,4 +126,20 @@ func foldInto(dst []byte, s string) []byte {
 		return tooLong
 	}
 	return dst
+}
+
+// numberOutcomes numbers what rules say. 0 is a refusal.
+func (p *Policy) numberOutcomes() {
+	numbers := make(map[string]int)
+	for i := range p.rules {
+		r := &p.rules[i]
+		if r.decision.Verdict != Permit {
+			continue
+		}
+		said := fmt.Sprint(r.decision.Obligations.Terms(), r.decision.Obligations.Rules)
+		if numbers[said] == 0 {
+			numbers[said] = len(numbers) + 1
+		}
+		r.outcome = numbers[said]
+	}
 }

@@ -170,19 +170,21 @@ func (r *reader) readOthers(n ast.Node) networks {
 		if !ok {
 			continue
 		}
-		list, known := r.lists[s]
 		rg, err := parseRange(s)
 		switch {
 		case s == anybody:
 			ranges = append(ranges, everywhere)
-		case known && list.size4() == 0:
-			r.fail(position(el), "a list with IPv4 networks", "list %q has no IPv4 network", s)
-		case known && list.size4() > maxNetworks:
-			r.fail(position(el), "a list of at most "+strconv.Itoa(maxNetworks)+", or a set in the nodes' own configuration", "list %q has %d networks", s, list.size4())
-		case known:
-			ranges = append(ranges, slices.DeleteFunc(slices.Clone(list), func(rg Range) bool { return !rg.From.Is4() })...)
 		case validName(s):
-			r.fail(position(el), r.oneOf("lists", r.listNames()), "unknown list %q%s", s, didYouMean(s, r.listNames()))
+			l := r.list(el, s, networksList)
+			switch {
+			case l == nil:
+			case l.networks.size4() == 0:
+				r.fail(position(el), "a list with IPv4 networks", "list %q has no IPv4 network", s)
+			case l.networks.size4() > maxNetworks:
+				r.fail(position(el), "a list of at most "+strconv.Itoa(maxNetworks)+", or a set in the nodes' own configuration", "list %q has %d networks", s, l.networks.size4())
+			default:
+				ranges = append(ranges, slices.DeleteFunc(slices.Clone(l.networks), func(rg Range) bool { return !rg.From.Is4() })...)
+			}
 		case err != nil:
 			r.fail(position(el), expectOthers, "%q: %v", s, err)
 		case !rg.From.Is4():

@@ -3,6 +3,7 @@ package policy
 import (
 	"sort"
 	"strings"
+	"time"
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/token"
@@ -12,10 +13,11 @@ import (
 type Policy struct {
 	files   []File // that it was made of
 	version string
-	lists   map[string]networks
+	lists   map[string]*namedList
 	pools   map[string]*Pool
 	filters map[string][]string // as NAS-Filter-Rule has them
 	groups  map[string]int      // folded name → number
+	zones   []*time.Location
 	rules   []rule
 	tests   []test
 }
@@ -47,7 +49,7 @@ func newReader(o options, sources ...*source) *reader {
 		opts:    o,
 		defined: make(map[string]place),
 		Policy: &Policy{
-			lists:   make(map[string]networks),
+			lists:   make(map[string]*namedList),
 			pools:   make(map[string]*Pool),
 			filters: make(map[string][]string),
 			groups:  make(map[string]int),
@@ -113,6 +115,7 @@ func (r *reader) readFiles() {
 	for i := range r.rules {
 		r.rules[i].decision.Version = r.version
 	}
+	r.numberOutcomes()
 }
 
 // readTop reads the keys of a file. clean means that none is missing for being misspelt.

@@ -2,6 +2,8 @@ package policy
 
 import (
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/token"
@@ -10,26 +12,41 @@ import (
 // rule is one rule; its decision is made at load.
 type rule struct {
 	id           string
+	file         string
 	pos          *token.Position // of its first key
+	description  string
+	owner        string
+	expires      time.Time // from when on it matches nothing; zero: it stays
+	expiresPos   *token.Position
+	shadow       bool // it decides nothing
 	when, unless []clause
+	demand       Confidence // of facts about the device; none: of any
 	decision     Decision
+	outcome      int // rules of the same number say the same, besides their messages
+}
+
+// begin makes e see what the rule may see.
+func (r *rule) begin(e *evaluation) { e.demand = r.demand }
+
+// expired says whether the rule's time is over. A moment that is not known, which only
+// tests have, is before all others.
+func (r *rule) expired(now time.Time) bool {
+	return !r.expires.IsZero() && !now.Before(r.expires)
 }
 
 func (r *rule) match(e *evaluation) bool {
-	for i := range r.when {
-		if !r.when[i].matcher.match(e) {
-			return false
-		}
+	if r.expired(e.now) {
+		return false
 	}
-	if len(r.unless) == 0 {
-		return true
-	}
-	for i := range r.unless {
-		if !r.unless[i].matcher.match(e) {
-			return true
-		}
-	}
-	return false
+	r.begin(e)
+	return all(r.when, e) && (len(r.unless) == 0 || !all(r.unless, e))
+}
+
+// ruleReader is what is known of the rule that is read.
+type ruleReader struct {
+	nested  int        // any, all and not that are open
+	demands int        // line of its device.confidence
+	demand  Confidence // that it demands
 }
 
 // maxRules bounds an evaluation, ours.
@@ -44,6 +61,9 @@ func (r *reader) readRules(n ast.Node) {
 		r.fail(position(n), "at most 10000 rules", "%d rules", len(elements))
 		return
 	}
+	for _, read := range r.later {
+		read()
+	}
 	first := make(map[string]int) // line of the rule with the id
 	for _, el := range elements {
 		rl := r.readRule(el, first)
@@ -51,9 +71,12 @@ func (r *reader) readRules(n ast.Node) {
 	}
 }
 
+var ruleKeys = []string{"id", "description", "owner", "expires", "shadow", "when", "unless", "then", "message"}
+
 func (r *reader) readRule(n ast.Node, first map[string]int) (rl rule) {
-	rl.pos = position(n)
-	entries, clean := r.mapping(n, "a rule: {id: …, when: {…}, then: …}", "id", "description", "when", "unless", "then", "message")
+	rl.file, rl.pos = r.file, position(n)
+	r.ruleReader = ruleReader{}
+	entries, clean := r.mapping(n, "a rule: {id: …, when: {…}, then: …}", ruleKeys...)
 	if e := find(entries, "id"); e == nil {
 		if clean {
 			r.fail(position(n), "id: a name of its own for each rule", "a rule without id")
@@ -70,7 +93,16 @@ func (r *reader) readRule(n ast.Node, first map[string]int) (rl rule) {
 		}
 	}
 	if e := find(entries, "description"); e != nil {
-		r.text(e.val, "text")
+		rl.description, _ = r.text(e.val, "text")
+	}
+	if e := find(entries, "owner"); e != nil {
+		rl.owner = r.readOwner(e.val)
+	}
+	if e := find(entries, "expires"); e != nil {
+		rl.expires, rl.expiresPos = r.readExpires(e.val), e.pos
+	}
+	if e := find(entries, "shadow"); e != nil {
+		rl.shadow, _ = r.yesOrNo(e.val)
 	}
 	if e := find(entries, "when"); e != nil {
 		rl.when = r.readConditions(e.val)
@@ -78,10 +110,13 @@ func (r *reader) readRule(n ast.Node, first map[string]int) (rl rule) {
 	if e := find(entries, "unless"); e != nil {
 		rl.unless = r.readConditions(e.val)
 	}
+	rl.demand = r.demand
 	rl.decision = Decision{RuleID: rl.id, Reason: Denied}
-	if slices.ContainsFunc(slices.Concat(rl.when, rl.unless), func(c clause) bool { return c.key == "source" }) {
-		rl.decision.Reason = DeniedSource
-	}
+	walk(slices.Concat(rl.when, rl.unless), func(c *clause) {
+		if c.key == "source" {
+			rl.decision.Reason = DeniedSource
+		}
+	})
 	if e := find(entries, "then"); e != nil {
 		r.readThen(e.val, &rl.decision)
 	} else if clean {
@@ -92,6 +127,22 @@ func (r *reader) readRule(n ast.Node, first map[string]int) (rl rule) {
 	}
 	return rl
 }
+
+// maxOwner bounds a name in reports, ours.
+const maxOwner = 256
+
+// readOwner reads whom to ask about a rule: a name, an address, a team.
+func (r *reader) readOwner(n ast.Node) string {
+	const expected = "one line of text, at most 256 octets"
+	s, ok := r.text(n, expected)
+	if ok && (len(s) > maxOwner || strings.ContainsFunc(s, isControl)) {
+		r.fail(position(n), expected, "an owner of %d octets, or with control characters", len(s))
+		return ""
+	}
+	return s
+}
+
+func isControl(c rune) bool { return c < ' ' || c == 0x7f }
 
 // readThen reads the value of `then:`.
 func (r *reader) readThen(n ast.Node, d *Decision) {
@@ -129,7 +180,7 @@ func (r *reader) readMessage(e *entry, d *Decision) {
 		r.fail(e.pos, "a message beside then: deny only", "a rule that permits has no message")
 	case len(s) > maxMessage:
 		r.fail(position(e.val), "at most 180 octets", "a message of %d octets", len(s))
-	case slices.ContainsFunc([]rune(s), func(c rune) bool { return c < ' ' || c == 0x7f }):
+	case strings.ContainsFunc(s, isControl):
 		r.fail(position(e.val), "one line of text", "a message with control characters")
 	default:
 		d.Message = s

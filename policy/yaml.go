@@ -30,6 +30,8 @@ type reader struct {
 	defined map[string]place // lists, pools and filters: kind and name
 	*Policy
 	groupNames []string // as first written, by number
+	ruleReader
+	later []func() // what is read before the rules, when all lists are known
 }
 
 // fail records a mistake at pos; nil is the beginning of the file.
