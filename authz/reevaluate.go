@@ -56,8 +56,7 @@ type Case struct {
 	Rule    string         // of the policy, if it was asked
 	Policy  string         // its version
 	Next    session.Record // what the session's record is to be
-	Change  Change         // to be wished of the NAS, where Next needs one
-	Silent  bool           // where it needs none, for its NAS has no word for what changed
+	Change  Change         // to be wished of the NAS, where the outcome needs one
 }
 
 // Followable says whether a session was opened by a login of ours, so that what it was
@@ -131,7 +130,7 @@ func (d *Decider) Reevaluate(ctx context.Context, cases ...*Case) error {
 // judge decides one case. It is pure but for the key ring.
 func (d *Decider) judge(r *ruling, c *Case, known *evidence) {
 	rec := &c.Session.Record
-	c.Next, c.Change, c.Silent = *rec, Change{}, false
+	c.Next, c.Change = *rec, Change{}
 	if c.Account.State == directory.StateUnknown { // the directory does not say
 		c.Outcome, c.Reason, c.Detail = OutcomeUnknown, Permitted, ""
 		return
@@ -210,7 +209,11 @@ func (d *Decider) regrant(c *Case, o *policy.Obligations, now time.Time) {
 		c.end(TimeOver, "session time-out "+o.SessionTimeout.String()+" since "+rec.Opened.UTC().Format(time.RFC3339))
 		return
 	}
-	c.Change, c.Next.Granted = change, want
+	if c.Next.Granted = want; change == (Change{}) { // its NAS has no word for what is other now
+		c.Outcome, c.Reason = OutcomeSame, Permitted
+		return
+	}
+	c.Change = change
 	c.Outcome, c.Reason, c.Detail = OutcomeChanged, Regranted, regranted(rec.Granted, want)
 	if held {
 		c.Outcome, c.Reason, c.Detail = OutcomeReleased, Released, "no reason left to hold it back"
