@@ -78,7 +78,7 @@ func (d *Decider) commit(ctx context.Context, l *login, reason Reason) (_ Reason
 			own = append(own, l.commit.opening.UserSeqs()...)
 		}
 		own = append(own, l.seat.Clear()...)
-		own = append(own, d.cfg.Shield.Clear(l.user, l.req.Source, l.passed, l.checked)...)
+		own = append(own, d.cfg.Shield.Clear(l.now, l.user, l.req.Source, l.passed, l.checked)...)
 		own = append(own, d.remember(l)...)
 	}
 	if len(own) == 0 {
@@ -226,8 +226,10 @@ func (d *Decider) open(l *login) {
 		Decision: l.rec.DecisionID, Rule: l.decision.RuleID, Factor: l.factor.String(),
 	}}
 	o := &l.decision.Obligations
+	c.session.Version, c.session.Key = l.req.ClientVersion, keyOf(l.req.Method).String()
+	c.session.Device, c.session.Join = l.rec.Device, l.rec.Join
 	c.session.OurNode, c.session.Policy, c.session.Banner = l.req.Node, l.decision.Version, o.Banner
-	c.session.Granted, c.session.Due = granted(o, l.req.Node), dueAt(&l.decision, l.now)
+	c.session.Granted, c.session.Due = granted(o, l.req.Node), l.ruling.dueAt(&l.decision, l.now, l.facts)
 	if l.factor == FactorRemembered {
 		c.session.Remembered = l.kind.String()
 		if l.use != nil {

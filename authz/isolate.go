@@ -40,11 +40,12 @@ func (d *Decider) confine(o *policy.Obligations, rec *session.Record, now time.T
 	return Quarantine{For: life, URL: url}, until, err == nil
 }
 
-// dueAt is when a session must be looked at again although nothing happens: as often as its
-// rule says. Zero: never.
-func dueAt(decision *policy.Decision, now time.Time) time.Time {
-	if decision.Obligations.Review <= 0 {
-		return time.Time{}
+// dueAt is when a session must be looked at again although nothing happens: when the rules
+// may say otherwise of it because time passes, and as often as its rule says. Zero: never.
+func (r *ruling) dueAt(decision *policy.Decision, now time.Time, facts *policy.Facts) time.Time {
+	due := r.policy.NextChange(now, facts)
+	if every := decision.Obligations.Review; every > 0 && (due.IsZero() || now.Add(every).Before(due)) {
+		due = now.Add(every)
 	}
-	return now.Add(decision.Obligations.Review).UTC()
+	return due.UTC()
 }

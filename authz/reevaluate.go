@@ -7,6 +7,7 @@ import (
 
 	"postern/authz/directory"
 	"postern/authz/grant"
+	"postern/authz/posture"
 	"postern/authz/session"
 	"postern/internal/store"
 	"postern/policy"
@@ -69,6 +70,7 @@ func Followable(rec *session.Record) bool { return rec.User != "" && rec.Rule !=
 type evidence struct {
 	now    time.Time
 	grants *grant.Query // nil: the session does not live on a remembered factor
+	device *posture.Query
 }
 
 // gathered bounds how many sessions one trip to the store is about.
@@ -83,6 +85,8 @@ func (d *Decider) gather(ctx context.Context, recs ...*session.Record) ([]eviden
 		seqs := []store.Seq{{clock}}
 		for i, rec := range some {
 			e := &all[at+i]
+			e.device = deviceOf(rec)
+			seqs = append(seqs, e.device.Seqs()...)
 			if rec.Grant != "" && ParseFactor(rec.Factor) == FactorRemembered {
 				e.grants = grant.Ask(rec.User)
 				seqs = append(seqs, e.grants.Seqs()...)
@@ -144,7 +148,11 @@ func (d *Decider) judge(r *ruling, c *Case, known *evidence) {
 	}
 	o := &decision.Obligations
 	c.Next.Rule, c.Next.Banner = decision.RuleID, o.Banner
-	if due := dueAt(&decision, known.now); rec.Due.IsZero() || !rec.Due.After(known.now) || !due.IsZero() && due.Before(rec.Due) {
+	c.Next.Device, c.Next.Join = facts.Device.ID, facts.Device.Join
+	if c.Next.Device == "" { // one that is forgotten is still the one it came from
+		c.Next.Device, c.Next.Join = rec.Device, rec.Join
+	}
+	if due := r.dueAt(&decision, known.now, facts); rec.Due.IsZero() || !rec.Due.After(known.now) || !due.IsZero() && due.Before(rec.Due) {
 		c.Next.Due = due // else it comes early, and is put off then
 	}
 	d.compare(c, o, known)
@@ -251,7 +259,7 @@ func (d *Decider) review(r *ruling, rec *session.Record, a *directory.Account, k
 	case a.PasswordSet.After(rec.Opened.Add(clockSlack)):
 		return policy.Decision{}, nil, PasswordChanged, "password set at " + a.PasswordSet.UTC().Format(time.RFC3339)
 	}
-	facts := d.factsOfSession(rec, a)
+	facts := d.factsOfSession(rec, a, known.device, known.now)
 	decision := r.policy.Evaluate(known.now, &facts)
 	if decision.Verdict != policy.Permit {
 		return decision, &facts, refusal(&decision), permittedBefore(rec)

@@ -220,7 +220,7 @@ func (d *Decider) commitStepUp(ctx context.Context, l *login) Reason {
 		burn = d.cfg.MFA.Burn(l.user, l.code, "")
 		own = append(own, burn.Seqs()...)
 	}
-	own = append(own, d.cfg.Shield.Clear(l.user, l.req.Source, l.passed, l.checked)...)
+	own = append(own, d.cfg.Shield.Clear(l.now, l.user, l.req.Source, l.passed, l.checked)...)
 	own = append(own, d.remember(l)...)
 	if len(own) == 0 {
 		return Permitted
@@ -255,7 +255,7 @@ func (d *Decider) release(ctx context.Context, l *login, rec *StepUpRecord) Reas
 	}
 	given := func(now *session.Record) {
 		now.Factor, now.Remembered, now.Grant, now.GrantEnd = l.factor.String(), "", "", time.Time{}
-		now.Rule, now.Policy, now.Banner, now.Due = l.decision.RuleID, l.decision.Version, o.Banner, dueAt(&l.decision, l.now)
+		now.Rule, now.Policy, now.Banner, now.Due = l.decision.RuleID, l.decision.Version, o.Banner, l.ruling.dueAt(&l.decision, l.now, l.facts)
 	}
 	if o.Isolate {
 		return d.released(l, rec, Isolated, func() (session.Record, error) {
