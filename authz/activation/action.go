@@ -18,11 +18,11 @@ const (
 	Shadowed             // it is asked beside the one in force, and decides nothing
 	Withdrawn            // nothing is asked beside any more
 	Refused              // it could not be put in force; what was goes on
-	Reread               // a service's own file is in force there from then on
+	InForce              // a service has it in force since it was started, or from its own file
 )
 
 var actionNames = [...]string{
-	ActionUnknown: "unknown", Activated: "activate", RolledBack: "rollback", Shadowed: "shadow", Withdrawn: "withdraw", Refused: "refused", Reread: "reread",
+	ActionUnknown: "unknown", Activated: "activate", RolledBack: "rollback", Shadowed: "shadow", Withdrawn: "withdraw", Refused: "refused", InForce: "in force",
 }
 
 // String returns the action as history and audit lines spell it.

@@ -166,7 +166,7 @@ func (d *Desk) change(ctx context.Context, base State, by By, a Action, k *kept,
 	case Withdrawn:
 		pin.Before = base.Candidate.Version
 		next.Candidate = Pin{}
-	case Refused, Reread, ActionUnknown:
+	case Refused, InForce, ActionUnknown:
 		return base, fmt.Errorf("change the state of policies: %v", a)
 	}
 	next.raw = next.encode()
@@ -190,6 +190,23 @@ func (d *Desk) change(ctx context.Context, base State, by By, a Action, k *kept,
 		return base, ErrChanged
 	}
 	return next, nil
+}
+
+// note writes down what was found where services look, without anything in force.
+func (d *Desk) note(ctx context.Context, base State, source string, e *Event) error {
+	next := base
+	next.Serial, next.Change, next.Source = base.Serial+1, rand.Text(), source
+	seq := store.Seq{&store.Swap{Key: store.PolicyState(), Absent: base.raw == "", Old: base.raw, New: next.encode()}}
+	if e != nil {
+		seq = append(seq, appendEvent(e))
+	}
+	if err := d.store.Do(ctx, seq); err != nil {
+		return err
+	}
+	if !seq.OK() {
+		return ErrChanged
+	}
+	return nil
 }
 
 // Refuse writes into the history that something was refused.

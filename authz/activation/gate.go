@@ -82,6 +82,14 @@ func (g *Gate) Open(b *Bundle, at time.Time) (p *policy.Policy, signer string, e
 	return p, signer, nil
 }
 
+// open is Open for what was found.
+func (g *Gate) open(f Found, at time.Time) (*policy.Policy, string, error) {
+	if f.Err != nil {
+		return nil, "", &Refusal{WhySource, f.Err}
+	}
+	return g.Open(&f.Bundle, at)
+}
+
 // why is what a refusal says.
 func why(err error) Why {
 	var r *Refusal
