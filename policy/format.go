@@ -114,17 +114,15 @@ func textOf(n ast.Node) (string, bool) {
 	return "", false
 }
 
-// The order of keys. Those that are not here come after the others, as they stand.
-var (
-	fileOrder = []string{"version", "include", "lists", "pools", "filters", "rules", "tests"}
-	ruleOrder = []string{"id", "description", "owner", "expires", "accept", "shadow", "when", "unless", "then", "message"}
-)
+// fileOrder is the order of the sections. Keys that are in no order come after the others,
+// as they stand.
+var fileOrder = []string{"version", "include", "lists", "pools", "filters", "rules", "tests"}
 
 // order puts the keys of a file into their order.
 func (f *formatter) order(root *element) {
 	root.sort(fileOrder)
 	for _, rule := range root.below("rules") {
-		rule.sort(ruleOrder)
+		rule.sort(ruleKeys)
 		for _, then := range rule.under("then") {
 			for _, permit := range then.under("permit") {
 				permit.sort(obligationKeys())

@@ -18,6 +18,7 @@ type rule struct {
 	owner        string
 	expires      time.Time // from when on it matches nothing; zero: it stays
 	expiresPos   *token.Position
+	accept       []accepted
 	shadow       bool // it decides nothing
 	when, unless []clause
 	demand       Confidence // of facts about the device; none: of any
@@ -71,7 +72,7 @@ func (r *reader) readRules(n ast.Node) {
 	}
 }
 
-var ruleKeys = []string{"id", "description", "owner", "expires", "shadow", "when", "unless", "then", "message"}
+var ruleKeys = []string{"id", "description", "owner", "expires", "accept", "shadow", "when", "unless", "then", "message"}
 
 func (r *reader) readRule(n ast.Node, first map[string]int) (rl rule) {
 	rl.file, rl.pos = r.file, position(n)
@@ -100,6 +101,9 @@ func (r *reader) readRule(n ast.Node, first map[string]int) (rl rule) {
 	}
 	if e := find(entries, "expires"); e != nil {
 		rl.expires, rl.expiresPos = r.readExpires(e.val), e.pos
+	}
+	if e := find(entries, "accept"); e != nil {
+		rl.accept = r.readAccept(e.val)
 	}
 	if e := find(entries, "shadow"); e != nil {
 		rl.shadow, _ = r.yesOrNo(e.val)
