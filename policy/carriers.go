@@ -98,12 +98,13 @@ func sayRemember(o *Obligations) string {
 	return b.String()
 }
 
-// checkCarriers refuses what can never let anybody in, and what would have no effect.
+// checkCarriers refuses what can never let anybody in, and what would have no effect. A
+// session that is isolated is in quarantine with any factor, and with none.
 func (r *reader) checkCarriers(entries []entry, o *Obligations) {
 	carriers, remember, quarantine := find(entries, "carriers"), find(entries, "remember"), find(entries, "quarantine")
 	if o.Factor == FactorNone {
 		for _, e := range []*entry{carriers, remember, quarantine} {
-			if e != nil {
+			if e != nil && (e != quarantine || !o.Isolate) {
 				r.fail(e.pos, "factor: code, or factor: webauthn", "without a second factor %s means nothing", e.key)
 			}
 		}
@@ -115,8 +116,8 @@ func (r *reader) checkCarriers(entries []entry, o *Obligations) {
 	if remember != nil && !o.Carries(Remembered) {
 		r.fail(remember.pos, "remembered among the carriers", "remember has no effect")
 	}
-	if quarantine != nil && !o.Carries(Quarantine) {
-		r.fail(quarantine.pos, "quarantine among the carriers", "quarantine has no effect")
+	if quarantine != nil && !o.Carries(Quarantine) && !o.Isolate {
+		r.fail(quarantine.pos, "quarantine among the carriers, or isolate: true", "quarantine has no effect")
 	}
 	switch {
 	case o.Factor == FactorWebAuthn && !o.Carries(Quarantine):

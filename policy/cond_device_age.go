@@ -10,7 +10,7 @@ import "time"
 // deviceReported is when a source that is believed enough last said anything.
 func deviceReported(f *Facts, demand Confidence) (last time.Time) {
 	for c := max(demand, Claimed); c <= Attested; c++ {
-		if t := f.Device.Reported[c]; t.After(last) {
+		if t := f.Device.Reported[c]; last.IsZero() || t.After(last) && !t.IsZero() {
 			last = t
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml/ast"
@@ -23,6 +24,8 @@ var obligations = []obligation{
 	{"carriers", readCarriers, sayCarriers},
 	{"remember", readRemember, sayRemember},
 	{"quarantine", readDuration(time.Minute, time.Hour, func(o *Obligations) *time.Duration { return &o.Quarantine }), func(o *Obligations) string { return o.Quarantine.String() }},
+	{"isolate", readBool(func(o *Obligations) *bool { return &o.Isolate }), func(o *Obligations) string { return strconv.FormatBool(o.Isolate) }},
+	{"banner", readBanner, func(o *Obligations) string { return o.Banner }},
 	{"pool", readPoolName, func(o *Obligations) string { return o.Pool }},
 	{"dns", readServers("DNS", 2, func(o *Obligations) *[]netip.Addr { return &o.DNS }), func(o *Obligations) string { return fmt.Sprint(o.DNS) }},
 	{"nbns", readServers("NBNS", 2, func(o *Obligations) *[]netip.Addr { return &o.NBNS }), func(o *Obligations) string { return fmt.Sprint(o.NBNS) }},
@@ -33,8 +36,10 @@ var obligations = []obligation{
 	{"idle_timeout", readDuration(time.Minute, 366*24*time.Hour, func(o *Obligations) *time.Duration { return &o.IdleTimeout }), func(o *Obligations) string { return o.IdleTimeout.String() }},
 	// RFC 2869 §5.16: not less than 60 seconds.
 	{"interim", readDuration(time.Minute, 24*time.Hour, func(o *Obligations) *time.Duration { return &o.Interim }), func(o *Obligations) string { return o.Interim.String() }},
+	{"review", readDuration(time.Minute, 30*24*time.Hour, func(o *Obligations) *time.Duration { return &o.Review }), func(o *Obligations) string { return o.Review.String() }},
 	{"sessions", readSessions, func(o *Obligations) string { return strconv.Itoa(o.Sessions) }},
-	{"password_change", readPasswordChange, func(o *Obligations) string { return strconv.FormatBool(o.PasswordChange) }},
+	{"mppe", readMPPE, func(o *Obligations) string { return strconv.Itoa(o.MPPE) }},
+	{"password_change", readBool(func(o *Obligations) *bool { return &o.PasswordChange }), func(o *Obligations) string { return strconv.FormatBool(o.PasswordChange) }},
 }
 
 func obligationKeys() []string {
@@ -174,4 +179,43 @@ func readDuration(low, high time.Duration, field func(*Obligations) *time.Durati
 
 func readSessions(r *reader, n ast.Node, o *Obligations) { o.Sessions, _ = r.number(n, 1, 1000) }
 
-func readPasswordChange(r *reader, n ast.Node, o *Obligations) { o.PasswordChange, _ = r.yesOrNo(n) }
+// strengths of MPPE's keys in bits (RFC 3078 §2.1).
+var strengths = []int{40, 56, 128}
+
+// readMPPE reads the least strength that a session must have.
+func readMPPE(r *reader, n ast.Node, o *Obligations) {
+	const expected = "one of: 40, 56, 128"
+	v, ok := r.number(n, strengths[0], strengths[len(strengths)-1])
+	if ok && !slices.Contains(strengths, v) {
+		r.fail(position(n), expected, "MPPE has no keys of %d bits", v)
+		return
+	}
+	o.MPPE = v
+}
+
+func readBool(field func(*Obligations) *bool) func(*reader, ast.Node, *Obligations) {
+	return func(r *reader, n ast.Node, o *Obligations) { *field(o), _ = r.yesOrNo(n) }
+}
+
+// maxBanner bounds what the portal shows beside everything else, ours.
+const maxBanner = 500
+
+// readBanner reads text of one line or several.
+func readBanner(r *reader, n ast.Node, o *Obligations) {
+	const expected = "text of at most 500 octets"
+	s, ok := r.text(n, expected)
+	if !ok {
+		return
+	}
+	s = strings.TrimSpace(s)
+	switch {
+	case s == "":
+		r.fail(position(n), expected, "empty text")
+	case len(s) > maxBanner:
+		r.fail(position(n), expected, "a banner of %d octets", len(s))
+	case strings.ContainsFunc(s, func(c rune) bool { return isControl(c) && c != '\n' }):
+		r.fail(position(n), "text without tabs and other control characters", "a banner with control characters")
+	default:
+		o.Banner = s
+	}
+}
