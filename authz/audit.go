@@ -33,6 +33,10 @@ type Record struct {
 	Reason     Reason
 	Rule       string // of the policy that was asked; "" when none was
 	Policy     string // its version
+	Country    string // of the source; "" unknown
+	ASN        uint32
+	Device     string // that the login comes from; "" unknown
+	Join       string // how it was found, one of policy.Joins
 	// What a rule in shadow would have done; "": there is none that matters.
 	ShadowRule, ShadowVerdict string
 	// What a candidate beside the policy would have done, where it is something else.
@@ -108,6 +112,15 @@ func (a auditLog) Decision(r *Record) {
 		slog.Duration("took_load", r.Load),
 		slog.Duration("took_directory", r.Directory),
 		slog.Duration("took_commit", r.Commit),
+	}
+	if r.Country != "" {
+		attrs = append(attrs, slog.String("country", r.Country))
+	}
+	if r.ASN != 0 {
+		attrs = append(attrs, slog.Uint64("asn", uint64(r.ASN)))
+	}
+	if r.Device != "" {
+		attrs = append(attrs, slog.String("device", r.Device), slog.String("device_join", r.Join))
 	}
 	if r.Answers != "" {
 		attrs = append(attrs, slog.String("answers", r.Answers))

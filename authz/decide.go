@@ -46,7 +46,12 @@ type Config struct {
 	// 0: 5 min.
 	Quarantine time.Duration
 
-	Separator byte // between name and code; 0: mfa.DefaultSeparator
+	Separator       byte // between name and code; 0: mfa.DefaultSeparator
+	DeviceSeparator byte // between name and device; 0: names have no devices
+	// Fresh is how old a report of a device may be to say that a login comes from it; 0:
+	// 15 min.
+	Fresh time.Duration
+	Geo   Geo // nil: nobody knows where addresses are
 	// Retry lets the peer try again on the same call (R=1, RFC 2759 §6) after an
 	// answer with code 691.
 	Retry bool
@@ -61,6 +66,9 @@ type Config struct {
 
 // defaultQuarantine is time to find the telephone, and the portal.
 const defaultQuarantine = 5 * time.Minute
+
+// defaultFresh is a report of the agent's and one that was missed.
+const defaultFresh = 15 * time.Minute
 
 // Decider decides logins. It is safe for concurrent use.
 type Decider struct {
@@ -88,6 +96,9 @@ func New(c Config) (*Decider, error) {
 	}
 	if c.Clock == nil {
 		c.Clock = time.Now
+	}
+	if c.Fresh <= 0 {
+		c.Fresh = defaultFresh
 	}
 	if c.Quarantine <= 0 {
 		c.Quarantine = defaultQuarantine

@@ -13,6 +13,7 @@ import (
 	"postern/authz/grant"
 	"postern/authz/lockout"
 	"postern/authz/mfa"
+	"postern/authz/posture"
 	"postern/internal/mschap"
 	"postern/internal/store"
 	"postern/policy"
@@ -46,6 +47,7 @@ type login struct {
 	shield  *lockout.Query
 	tokens  *mfa.Query
 	grants  *grant.Query
+	device  *posture.Query
 	noted   *store.Get // what became of the leave to change the password, or of the state
 	passed  lockout.Verdict
 	account *directory.Account
@@ -89,7 +91,7 @@ func (d *Decider) readName(_ context.Context, l *login) (Reason, bool) {
 		strings.ContainsFunc(typed, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 		return BadName, true
 	}
-	l.name = mfa.SplitCode(typed, d.cfg.Separator)
+	l.name = mfa.SplitCode(typed, d.cfg.Separator).Tagged(d.cfg.DeviceSeparator)
 	l.rec.Typed = l.name.Name
 	l.password = l.req.Password
 	if l.name.Code != "" {
@@ -150,10 +152,11 @@ func (l *login) digest(typed string, drawn ...[]byte) string {
 func (d *Decider) load(ctx context.Context, l *login) (Reason, bool) {
 	began := d.cfg.Clock()
 	l.shield, l.tokens, l.grants = d.cfg.Shield.Ask(l.user, l.req.Source), d.cfg.MFA.Ask(l.user), grant.Ask(l.user)
+	l.device = posture.Ask(l.user, l.name.Device, l.req.ClientName)
 	if l.req.Method == MethodPortal {
 		l.tokens.WithRecovery()
 	}
-	seqs := [][]store.Seq{l.shield.Seqs(), l.tokens.Seqs(), l.grants.Seqs(), d.takeSeat(l)}
+	seqs := [][]store.Seq{l.shield.Seqs(), l.tokens.Seqs(), l.grants.Seqs(), l.device.Seqs(), d.takeSeat(l)}
 	switch {
 	case l.changing():
 		l.noted = &store.Get{Key: l.leaveKey()}
@@ -407,6 +410,7 @@ func (d *Decider) ownReplay(ctx context.Context, l *login) (Reason, bool) {
 func (d *Decider) applyPolicy(_ context.Context, l *login) (Reason, bool) {
 	facts := d.facts(l)
 	l.facts = &facts
+	l.rec.Country, l.rec.ASN, l.rec.Device, l.rec.Join = facts.Country, facts.ASN, facts.Device.ID, facts.Device.Join
 	l.decision = l.ruling.policy.Evaluate(l.now, l.facts)
 	l.rec.Rule, l.rec.Policy = l.decision.RuleID, l.decision.Version
 	d.lookBeside(l)

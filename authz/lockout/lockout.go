@@ -87,7 +87,8 @@ type Counters struct {
 	User, Source, Pair, Codes, Prefix Counter
 	// Users who failed from the source and from the network around it.
 	Sprayed, PrefixSprayed Counter
-	Good                   bool // the pair recently succeeded
+	Good                   bool      // the pair recently succeeded
+	Last                   time.Time // when; zero: never, or a service of before wrote it down
 }
 
 // Verdict of a check. The zero Verdict refuses.

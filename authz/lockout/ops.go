@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"net/netip"
+	"strconv"
 	"time"
 
 	"postern/internal/store"
@@ -57,6 +58,9 @@ func (q *Query) Counters() Counters {
 		User: q.user.counter(), Pair: q.pair.counter(), Codes: q.codes.counter(),
 		Good: q.good != nil && q.good.Found,
 	}
+	if c.Good {
+		c.Last = parseLast(q.good.Value)
+	}
 	for i, p := range q.origins {
 		if i == 0 {
 			c.Source, c.Sprayed = p.failures.counter(), p.users.counter()
@@ -65,6 +69,17 @@ func (q *Query) Counters() Counters {
 		}
 	}
 	return c
+}
+
+// firstLast is before any time that Clear has written: a service of before wrote "1".
+const firstLast = 1_000_000_000_000
+
+func parseLast(s string) time.Time {
+	ms, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || ms < firstLast {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
 }
 
 // Now is the store's time of the load.
@@ -185,8 +200,9 @@ func (s *Shield) Guard(user string, source netip.Addr, v Verdict, code bool) []s
 // Clear stands in the commit of a success, behind its guards: it forgets the
 // failures and makes the pair good. What locks others while a good pair passes
 // stays. The source's failures stay too: who has one account must not wipe out
-// the trace of guessing others. Of the users who fail there it is one less.
-func (s *Shield) Clear(user string, source netip.Addr, v Verdict, code bool) []store.Seq {
+// the trace of guessing others. Of the users who fail there it is one less. now is the
+// store's time.
+func (s *Shield) Clear(now time.Time, user string, source netip.Addr, v Verdict, code bool) []store.Seq {
 	if s.cfg.Disabled {
 		return nil
 	}
@@ -198,7 +214,7 @@ func (s *Shield) Clear(user string, source netip.Addr, v Verdict, code bool) []s
 		q = append(q, s.codes(user).clear()...)
 	}
 	if p := Source(source); p.IsValid() {
-		q = append(q, &store.Put{Key: store.PairGood(user, p), Value: "1", TTL: s.cfg.Good})
+		q = append(q, &store.Put{Key: store.PairGood(user, p), Value: strconv.FormatInt(now.UnixMilli(), 10), TTL: s.cfg.Good})
 	}
 	seqs := present(q)
 	if v.Tried {

@@ -98,7 +98,7 @@ func TestGoodPairPasses(t *testing.T) {
 	sh := New(Config{})
 	succeed := func(user string, from netip.Addr) bool {
 		v := check(t, sh, b, user, from)
-		seqs := store.Join(sh.Guard(user, from, v, true), sh.Clear(user, from, v, true))
+		seqs := store.Join(sh.Guard(user, from, v, true), sh.Clear(time.Now(), user, from, v, true))
 		do(t, b, seqs)
 		return v.Allowed && seqs[0].OK()
 	}
@@ -173,7 +173,7 @@ func TestDisabled(t *testing.T) {
 	b := storetest.Embedded(t)
 	sh := New(Config{Disabled: true})
 	if sh.Failed(WrongPassword, "a", home, "") != nil || sh.Guard("a", home, Verdict{}, true) != nil ||
-		sh.Clear("a", home, Verdict{}, true) != nil {
+		sh.Clear(time.Now(), "a", home, Verdict{}, true) != nil {
 		t.Error("counts")
 	}
 	if v := check(t, sh, b, "a", home); !v.Allowed {
@@ -192,7 +192,7 @@ func TestParallelCodes(t *testing.T) {
 			wg.Go(func() { do(t, b, sh.Failed(WrongCode, "alice", other, fmt.Sprint(i))) })
 		}
 		wg.Wait()
-		seqs := store.Join(sh.Guard("alice", other, v, true), sh.Clear("alice", other, v, true))
+		seqs := store.Join(sh.Guard("alice", other, v, true), sh.Clear(time.Now(), "alice", other, v, true))
 		do(t, b, seqs)
 		if seqs[0].OK() {
 			t.Error("the right code among a hundred wins")
@@ -218,7 +218,7 @@ func TestParallelGuesses(t *testing.T) {
 			wg.Go(func() { do(t, b, sh.Failed(WrongPassword, "alice", other, fmt.Sprint(i))) })
 		}
 		wg.Wait()
-		seqs := store.Join(sh.Guard("alice", other, v, false), sh.Clear("alice", other, v, false))
+		seqs := store.Join(sh.Guard("alice", other, v, false), sh.Clear(time.Now(), "alice", other, v, false))
 		do(t, b, seqs)
 		if seqs[0].OK() {
 			t.Error("the right guess among a hundred wins")

@@ -102,7 +102,7 @@ func (d door) knock(t testing.TB, user string, source netip.Addr, right bool) st
 		do(t, d.store, store.Join(d.shield.Failed(WrongPassword, user, source, ""), p.Failed()))
 		return "wrong"
 	}
-	seqs := store.Join(p.Right(), d.shield.Guard(user, source, v, false), p.Clear(), d.shield.Clear(user, source, v, false))
+	seqs := store.Join(p.Right(), d.shield.Guard(user, source, v, false), p.Clear(), d.shield.Clear(time.Now(), user, source, v, false))
 	do(t, d.store, seqs)
 	if !seqs[0].OK() {
 		return "guard"
@@ -343,7 +343,7 @@ func TestLockedSourceTakesNoPlace(t *testing.T) {
 		t.Error("a place for a locked source")
 	}
 	// A good pair there gets one all the same.
-	do(t, b, d.shield.Clear("bob", other, Verdict{Allowed: true}, false))
+	do(t, b, d.shield.Clear(time.Now(), "bob", other, Verdict{Allowed: true}, false))
 	if got := d.knock(t, "bob", other, true); got != "in" {
 		t.Errorf("bob: %s", got)
 	}

@@ -96,7 +96,7 @@ func TestOfficeIsNoSpray(t *testing.T) {
 		if !v.Allowed || !v.Tried {
 			t.Fatalf("user %d: %+v", i, v)
 		}
-		do(t, b, store.Join(sh.Clear(user, home, v, false)))
+		do(t, b, store.Join(sh.Clear(time.Now(), user, home, v, false)))
 	}
 	if _, c := load(t, sh, b, "x", home); c.Sprayed.Failures != 0 || c.PrefixSprayed.Failures != 0 {
 		t.Errorf("%+v", c)

@@ -16,6 +16,52 @@ type Name struct {
 	Account string // the bare account: alice
 	Domain  string // CORP, corp.example, or ""
 	Code    string // 6 to 8 digits, or ""
+	Device  string // the tag of a device, or ""; see Tagged
+}
+
+// DefaultTag stands between name and device. It may be part of an account's name; where
+// any is, another one, or none, is to be configured.
+const DefaultTag = '%'
+
+// maxTag is the longest tag (package posture, ValidID).
+const maxTag = 64
+
+// Tagged takes the tag of a device out of a name: what stands behind sep, at the end of
+// the account or of the whole. With sep 0 there are no tags.
+//
+//	alice%LT-0231   CORP\alice%LT-0231   alice%LT-0231@corp.example   alice@corp.example%LT-0231
+//
+// The code stands behind the tag. Anything that is no tag is part of the name.
+func (n Name) Tagged(sep byte) Name {
+	if sep == 0 {
+		return n
+	}
+	if account, tag, ok := cutTag(n.Account, sep); ok {
+		// The account stands in Name as it is, behind a domain or before one.
+		at := strings.LastIndex(n.Name, n.Account)
+		n.Name = n.Name[:at] + account + n.Name[at+len(n.Account):]
+		n.Account, n.Device = account, tag
+		return n
+	}
+	if domain, tag, ok := cutTag(n.Domain, sep); ok && strings.HasSuffix(n.Name, n.Domain) {
+		n.Name, n.Domain, n.Device = strings.TrimSuffix(n.Name, n.Domain)+domain, domain, tag
+	}
+	return n
+}
+
+// cutTag takes a separator and a tag off the end of s, never leaving nothing.
+func cutTag(s string, sep byte) (rest, tag string, ok bool) {
+	rest, tag, found := cutLast(s, sep)
+	if !found || len(tag) > maxTag {
+		return s, "", false
+	}
+	for _, c := range []byte(tag) {
+		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+		if !letter && c != '.' && c != '-' && c != '_' {
+			return s, "", false
+		}
+	}
+	return rest, tag, true
 }
 
 // SplitCode takes a typed name apart. A code stands behind the account or behind

@@ -41,7 +41,7 @@ func TestSplitCode(t *testing.T) {
 		{`@corp`, `@corp`, `@corp`, ``, ``},
 		{``, ``, ``, ``, ``},
 	} {
-		want := Name{row.typed, row.name, row.account, row.domain, row.code}
+		want := Name{Typed: row.typed, Name: row.name, Account: row.account, Domain: row.domain, Code: row.code}
 		if got := SplitCode(row.typed, 0); got != want {
 			t.Errorf("%q: %+v", row.typed, got)
 		}
@@ -52,6 +52,41 @@ func TestSplitCode(t *testing.T) {
 	}
 	if got := SplitCode("alice+123456", '#'); got.Code != "" || got.Account != "alice+123456" {
 		t.Errorf("another separator: %+v", got)
+	}
+}
+
+func TestTagged(t *testing.T) {
+	for _, row := range []struct {
+		typed, name, account, domain, code, device string
+	}{
+		{`alice%LT-0231+123456`, `alice`, `alice`, ``, `123456`, `LT-0231`},
+		{`alice%LT-0231`, `alice`, `alice`, ``, ``, `LT-0231`},
+		{`CORP\alice%LT-0231+123456`, `CORP\alice`, `alice`, `CORP`, `123456`, `LT-0231`},
+		{`alice%LT-0231+123456@corp.example`, `alice@corp.example`, `alice`, `corp.example`, `123456`, `LT-0231`},
+		{`alice%LT-0231@corp.example+123456`, `alice@corp.example`, `alice`, `corp.example`, `123456`, `LT-0231`},
+		{`alice@corp.example%LT-0231+123456`, `alice@corp.example`, `alice`, `corp.example`, `123456`, `LT-0231`},
+		{`alice@corp.example%LT-0231`, `alice@corp.example`, `alice`, `corp.example`, ``, `LT-0231`},
+		{`CORP\alice@x.example%LT.1`, `CORP\alice@x.example`, `alice@x.example`, `CORP`, ``, `LT.1`},
+		{`CORP\a%b@corp`, `CORP\a%b@corp`, `a%b@corp`, `CORP`, ``, ``}, // behind the whole, or not at all
+		{`a%b%LT-1`, `a%b`, `a%b`, ``, ``, `LT-1`},
+		// No tags: nothing, something else, too long; a name is never emptied.
+		{`alice%`, `alice%`, `alice%`, ``, ``, ``},
+		{`%LT-1`, `%LT-1`, `%LT-1`, ``, ``, ``},
+		{`alice%a b`, `alice%a b`, `alice%a b`, ``, ``, ``},
+		{`alice%ä`, `alice%ä`, `alice%ä`, ``, ``, ``},
+		{`alice%` + strings.Repeat("x", 65), `alice%` + strings.Repeat("x", 65), `alice%` + strings.Repeat("x", 65), ``, ``, ``},
+		{`alice`, `alice`, `alice`, ``, ``, ``},
+		{``, ``, ``, ``, ``, ``},
+		// A code stands behind the tag.
+		{`alice+123456%LT-1`, `alice+123456`, `alice+123456`, ``, ``, `LT-1`},
+	} {
+		want := Name{Typed: row.typed, Name: row.name, Account: row.account, Domain: row.domain, Code: row.code, Device: row.device}
+		if got := SplitCode(row.typed, 0).Tagged('%'); got != want {
+			t.Errorf("%q: %+v", row.typed, got)
+		}
+		if n := SplitCode(row.typed, 0); n.Tagged(0) != n {
+			t.Errorf("%q: cut although there are no tags", row.typed)
+		}
 	}
 }
 
@@ -71,6 +106,10 @@ func FuzzSplitCode(f *testing.F) {
 		}
 		if sep == 0 {
 			sep = DefaultSeparator
+		}
+		if c := n.Tagged('%'); c.Account == "" != (n.Account == "") || c.Code != n.Code ||
+			len(c.Name)+len(c.Device) > len(n.Name) || (c.Device == "") != (c == n) {
+			t.Fatalf("%+v with its tag cut: %+v", n, c)
 		}
 		// Nothing is lost or made up: with its code put back behind the whole
 		// or behind the account it is what was typed.

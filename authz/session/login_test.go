@@ -73,7 +73,7 @@ func (v *service) login(t testing.TB, ctx context.Context, user, acct, code stri
 	opening := v.reg.Open(now, rec, 3)
 	err = v.store.Do(ctx, store.Join(
 		v.shield.Guard(user, source, verdict, true), burn.Seqs(), opening.UserSeqs(),
-		v.shield.Clear(user, source, verdict, true), opening.NodeSeqs(), claim.Seqs(),
+		v.shield.Clear(time.Now(), user, source, verdict, true), opening.NodeSeqs(), claim.Seqs(),
 	)...)
 	if err != nil {
 		t.Fatal(err)

@@ -240,10 +240,11 @@ var brokenServices = []struct {
 	{"radsec without identity", strings.Replace(goodService, "auth_listen: :1812", "radsec: {listen: :2083}", 1), []string{
 		`5:19: a RadSec listener needs a TLS identity; ca_file, cert_file and key_file beside it`,
 	}},
-	{"mfa", goodService + "mfa: {separator: '@', digits: 9, window: -1}\n", []string{
+	{"mfa", goodService + "mfa: {separator: '@', digits: 9, window: -1,\n  device_separator: '+'}\n", []string{
 		`7:18: "@": not a separator; one of: + , ; = * # ! /`,
 		`7:31: 9 is out of range; 6 to 8`,
 		`7:42: -1 is out of range; 0 to 10`,
+		`8:21: "+": not a separator; one of: % ~ & off`,
 	}},
 	{"lockout", goodService + "lockout:\n  user: {failures: 0, lock: 10m, max_lock: 5m}\n  hose: {}\n", []string{
 		`8:20: 0 is out of range; 1 to 200`,

@@ -74,7 +74,7 @@ policy_file: policy.yaml
 	case s.Node != "radiusd", s.Store.Kind != StoreEmbedded, s.Store.Path != "/etc/postern/postern.db",
 		s.Clients[0].Networks[0] != netip.MustParsePrefix("127.0.0.1/32"),
 		!s.Clients[0].RequireMessageAuthenticator, s.Clients[0].AllowPAP,
-		s.MFA != MFA{Separator: '+', Digits: 6, Window: 1, Issuer: "Postern"},
+		s.MFA != MFA{Separator: '+', DeviceSeparator: '%', Digits: 6, Window: 1, Issuer: "Postern"},
 		s.Lockout.User != Threshold{}, s.Lockout.Disabled, s.Lockout.Prefix != Network{IPv4: 24, IPv6: 48}, s.Session.Interim != 5*time.Minute,
 		s.Follow.Interval != time.Minute, s.Clients[0].CoA != "",
 		s.Radius.Acct != "", s.Radius.RadSec.Listen != "":

@@ -268,6 +268,28 @@ func (c *Separator) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// DeviceSeparator is the character between user name and device; 0: names have no
+// devices.
+type DeviceSeparator byte
+
+func (*DeviceSeparator) expected() string { return "one of: " + deviceSeparators + " off" }
+
+// deviceSeparators are none of the separators of codes, and seldom in names.
+const deviceSeparators = "% ~ &"
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (c *DeviceSeparator) UnmarshalText(text []byte) error {
+	switch {
+	case string(text) == "off":
+		*c = 0
+	case len(text) != 1 || text[0] == ' ' || !strings.Contains(deviceSeparators, string(text)):
+		return errors.New("not a separator")
+	default:
+		*c = DeviceSeparator(text[0])
+	}
+	return nil
+}
+
 func enumName(names []string, i int) string {
 	if i > 0 && i < len(names) {
 		return names[i]

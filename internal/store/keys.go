@@ -53,7 +53,7 @@ func PairStrikes(name string, source netip.Prefix) Key {
 	return user(name, ":pair:"+source.String()+":strikes")
 }
 
-// PairGood is {user:NAME}:good:SOURCE, "1"; life: how long a success counts.
+// PairGood is {user:NAME}:good:SOURCE, the last success in ms; life: how long a success counts.
 func PairGood(name string, source netip.Prefix) Key {
 	return user(name, ":good:"+source.String())
 }

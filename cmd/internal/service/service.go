@@ -134,7 +134,7 @@ func New(cfg *config.Service, opts Options) (_ *Service, err error) {
 	s.decider, err = authz.New(authz.Config{
 		Directory: s.directory, Store: s.store, Shield: NewShield(cfg), MFA: s.verifier, Sessions: s.sessions,
 		Policy: p, Audit: audit, Ring: ring, Portal: string(cfg.Portal.URL), Quarantine: cfg.Session.Quarantine,
-		Separator: byte(cfg.MFA.Separator), Disclose: disclosure(cfg.Disclose), Metrics: opts.Registerer, Log: s.log,
+		Separator: byte(cfg.MFA.Separator), DeviceSeparator: byte(cfg.MFA.DeviceSeparator), Fresh: cfg.Posture.Fresh, Disclose: disclosure(cfg.Disclose), Metrics: opts.Registerer, Log: s.log,
 		Inputs: kept(s.inputs),
 	})
 	if err != nil {
