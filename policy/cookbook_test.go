@@ -1,0 +1,45 @@
+package policy
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// cookbook is the policies of deploy/policies.
+func cookbook(t testing.TB) []string {
+	t.Helper()
+	names, err := filepath.Glob("../deploy/policies/*.yaml")
+	if err != nil || len(names) < 10 {
+		t.Fatalf("%d policies, %v", len(names), err)
+	}
+	return names
+}
+
+// TestCookbook: every policy of the cookbook loads, passes its tests and is written as
+// `postern policy fmt` writes it.
+func TestCookbook(t *testing.T) {
+	for _, name := range cookbook(t) {
+		src, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := Load(name, src, Tested())
+		if err != nil {
+			t.Errorf("%v", err)
+			continue
+		}
+		if len(p.tests) == 0 {
+			t.Errorf("%s has no tests", name)
+		}
+		for _, r := range p.rules {
+			if r.owner == "" {
+				t.Errorf("%s: rule %s has no owner", name, r.id)
+			}
+		}
+		if tidy, err := Format(name, src); err != nil || !bytes.Equal(tidy, src) {
+			t.Errorf("%s: postern policy fmt -w %s (%v)", name, name, err)
+		}
+	}
+}
