@@ -273,7 +273,7 @@ func TestLockoutOfAGoodPair(t *testing.T) {
 	home := netip.MustParseAddr("198.51.100.7")
 	s.open(t, func(cfg *config.Service, st store.Store) {
 		shield := service.NewShield(cfg)
-		if err := st.Do(t.Context(), store.Join(shield.Clear("alice", home, lockout.Verdict{Allowed: true}, false))...); err != nil {
+		if err := st.Do(t.Context(), store.Join(shield.Clear(time.Now(), "alice", home, lockout.Verdict{Allowed: true}, false))...); err != nil {
 			t.Fatal(err)
 		}
 	})
