@@ -36,8 +36,13 @@ func (h How) String() string {
 	return howNames[HowUnknown]
 }
 
-// MarshalText is for records and for JSON.
+// MarshalText and UnmarshalText are for records and for JSON.
 func (h How) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
+
+func (h *How) UnmarshalText(b []byte) error {
+	*h = How(max(slices.Index(howNames[:], string(b)), 0))
+	return nil
+}
 
 // Change is one thing in which two policies differ.
 type Change struct {

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -32,8 +33,13 @@ func (f Fate) String() string {
 	return fateNames[NotReached]
 }
 
-// MarshalText is for JSON.
+// MarshalText and UnmarshalText are for JSON; a word that is not known is not reached.
 func (f Fate) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
+
+func (f *Fate) UnmarshalText(b []byte) error {
+	*f = Fate(max(slices.Index(fateNames[:], string(b)), 0))
+	return nil
+}
 
 // Explanation says how a decision comes about.
 type Explanation struct {
@@ -280,7 +286,7 @@ func wanted(cs []ClauseTrace) string {
 // login has. Others are said in the rule's own words.
 var phrases = map[string]string{
 	"group": "the user is in %w", "user": "the user is %w", "realm": "the realm is %h", "source": "%h is in %w",
-	"country": "the source is in country %h", "asn": "the source is in AS%h", "nas": "%h asks", "tunnel": "it is for %h",
+	"country": "the source is in country %h", "asn": "the source is in %h", "nas": "%h asks", "tunnel": "it is for %h",
 	"client": "the client calls itself %h", "factor": "the factor so far is %h", "key": "the keys are of %h",
 	"time": "it is %h", "last_success": "the last success from there was %h",
 }
@@ -375,9 +381,11 @@ func (o *Obligations) demands() string {
 }
 
 // String is the explanation for people.
-func (x *Explanation) String() string {
+func (x *Explanation) String() string { return x.Sentence + "\n" + x.Details() }
+
+// Details are all of it but the sentence.
+func (x *Explanation) Details() string {
 	var b strings.Builder
-	b.WriteString(x.Sentence + "\n")
 	for _, t := range x.Rules {
 		if t.Fate == Matched && t.Description != "" {
 			b.WriteString("Of that rule is said: " + t.Description)

@@ -12,7 +12,7 @@ import (
 )
 
 func policyCommand(c *cli) *cobra.Command {
-	return group("policy", "Policies", policyCheck(c), policyFormat(c), policyTest(c), policyReplay(c))
+	return group("policy", "Policies", policyCheck(c), policyFormat(c), policyTest(c), policyReplay(c), policyExplain(c))
 }
 
 // policyFile is the argument, else what the service uses.
@@ -86,7 +86,8 @@ func policyTest(c *cli) *cobra.Command {
 		Rule    string       `json:"rule,omitempty"`
 		Mistake *mistakeJSON `json:"mistake,omitempty"`
 	}
-	return &cobra.Command{
+	var f coverageFlags
+	cmd := &cobra.Command{
 		Use:   "test [FILE]",
 		Short: "Run the tests of a policy",
 		Args:  cobra.MaximumNArgs(1),
@@ -104,13 +105,21 @@ func policyTest(c *cli) *cobra.Command {
 				}
 				rows = append(rows, x)
 			}
-			err = c.show(map[string]any{"file": name, "version": p.Version(), "ok": len(wrong) == 0, "tests": rows}, func(w *tabwriter.Writer) {
+			looked := f.coverage(p)
+			shown := map[string]any{"file": name, "version": p.Version(), "ok": len(wrong) == 0, "tests": rows}
+			if looked != nil {
+				shown["coverage"] = coverageOf(looked)
+			}
+			err = c.show(shown, func(w *tabwriter.Writer) {
 				for _, x := range rows {
 					word := "ok"
 					if !x.OK {
 						word = "FAIL"
 					}
 					fmt.Fprintf(w, "%s\t%s\t%s %s\n", word, x.Test, x.Verdict, x.Rule)
+				}
+				if f.show {
+					printCoverage(w, looked)
 				}
 			})
 			switch {
@@ -123,7 +132,9 @@ func policyTest(c *cli) *cobra.Command {
 			case len(rows) == 0:
 				c.hint("%s has no tests.", name)
 			}
-			return nil
+			return f.enough(looked)
 		},
 	}
+	f.register(cmd)
+	return cmd
 }

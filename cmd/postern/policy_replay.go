@@ -160,26 +160,6 @@ func (c *cli) policyNamed(ctx context.Context, cfg *config.Service, name string)
 	return p, err
 }
 
-// errNotAtHand: nobody here has the policy of a version any more.
-var errNotAtHand = errors.New("this version is not at hand")
-
-// policyOfVersion finds a policy by its version, and says where.
-func (c *cli) policyOfVersion(_ context.Context, cfg *config.Service, version string) (*policy.Policy, string, error) {
-	name := string(cfg.Policy)
-	files, err := policy.Collect(name, os.ReadFile)
-	if err != nil {
-		return nil, "", fmt.Errorf("read policy: %w", err)
-	}
-	p, err := policy.LoadFiles(files)
-	if err != nil {
-		return nil, "", err
-	}
-	if p.Version() != version {
-		return nil, "", errNotAtHand
-	}
-	return p, name, nil
-}
-
 // barWidth is the bar's, in characters.
 const barWidth = 30
 

@@ -67,6 +67,7 @@ func newRoot(c *cli) *cobra.Command {
 		lockoutCommand(c),
 		sessionCommand(c),
 		policyCommand(c),
+		explainCommand(c),
 		adCommand(c),
 		keyringCommand(c),
 		versionCommand(c),
