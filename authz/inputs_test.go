@@ -91,6 +91,18 @@ func TestInputsAreKept(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 
+	// A review that comes to the same is not kept; one that does not is.
+	a := *w.account(t, "alice")
+	w.look(t, rec, &a)
+	if list := w.inputs.take(); len(list) != 0 {
+		t.Errorf("kept %+v", list)
+	}
+	a.Groups = nil
+	w.look(t, rec, &a)
+	if r = one(t); r.Kind != inputs.Review || r.Decision != rec.Decision || !r.Asked || r.Outcome != policy.Deny || r.Reason != "no policy matched" {
+		t.Errorf("%+v", r)
+	}
+
 	held := carryWorld(t)
 	session, _ := held.held(t, "ruth")
 	held.inputs.take()

@@ -7,8 +7,12 @@ import (
 	"testing"
 	"time"
 
+	"postern/authz/activation"
 	"postern/authz/inputs"
+	"postern/authz/posture"
+	"postern/internal/config"
 	"postern/internal/seal"
+	"postern/internal/store"
 	"postern/policy"
 )
 
@@ -144,4 +148,45 @@ rules:
 		}
 	}
 	s.fails(t, "", "user", "policy", "explain")
+}
+
+// What was activated is at hand when the file is another one by now; what the store knows
+// of devices and failures is part of what is supposed.
+func TestExplainFromTheStore(t *testing.T) {
+	s := newSite(t)
+	s.write(t, "radiusd.yaml", siteConfig+"inputs: {dir: inputs}\n")
+	s.must(t, "a password\n", "user", "add", "alice", "--group", "VPN-Users")
+	ids := s.keep(t, staff("alice"))
+	old := s.read(t, "policy.yaml")
+	now := time.Now()
+	s.open(t, func(cfg *config.Service, st store.Store) {
+		p, err := policy.Load("policy.yaml", []byte(old))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := activation.Bundle{Files: []policy.File{{Name: "policy.yaml", Text: []byte(old)}}}
+		if _, err := activation.NewDesk(st).Activate(t.Context(), activation.State{}, b, p, activation.By{Who: "test"}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := posture.New(st, posture.Config{}).Put(t.Context(), posture.Record{
+			Device: "LT-0231", Name: "lt-0231", Source: "intune", Confidence: policy.Inventory, Owners: []string{"alice"}, At: now, Got: now,
+			Facts: posture.Facts{OS: "windows", Encrypted: policy.Yes},
+		}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	s.write(t, "policy.yaml", strings.Replace(old, "8h", "9h", 1))
+	out := s.must(t, "", "explain", ids[0])
+	if !strings.Contains(out, "as it was activated") || !strings.Contains(out, "8h0m0s") || !strings.Contains(out, "DECIDES") {
+		t.Errorf("got\n%s", out)
+	}
+	out = s.must(t, "", "policy", "explain", "--user", "alice%LT-0231", "--source", "192.0.2.5")
+	for _, want := range []string{"alice is permitted by rule staff", "device.join", "tag", "true (inventory by intune"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+	if out = s.must(t, "", "policy", "explain", "--user", "alice", "--device", "LT-9"); !strings.Contains(out, "Nothing is known of a device LT-9.") {
+		t.Errorf("got\n%s", out)
+	}
 }

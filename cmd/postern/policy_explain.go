@@ -136,7 +136,7 @@ func (c *cli) live(ctx context.Context, cfg *config.Service, s *suppose, at time
 	if err != nil {
 		return nil, err
 	}
-	n := mfa.SplitCode(s.user, byte(cfg.MFA.Separator)).Tagged(mfa.DefaultTag)
+	n := mfa.SplitCode(s.user, byte(cfg.MFA.Separator)).Tagged(byte(cfg.MFA.DeviceSeparator))
 	tag := n.Device
 	if s.device != "" {
 		tag = s.device
