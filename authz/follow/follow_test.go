@@ -153,10 +153,12 @@ type site struct {
 // flaky is a store that can be away.
 type flaky struct {
 	store.Store
-	away atomic.Bool
+	away  atomic.Bool
+	trips atomic.Int64
 }
 
 func (s *flaky) Do(ctx context.Context, seqs ...store.Seq) error {
+	s.trips.Add(1)
 	if s.away.Load() {
 		return fmt.Errorf("%w: test", store.ErrUnavailable)
 	}

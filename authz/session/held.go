@@ -22,16 +22,17 @@ var (
 )
 
 // waits is what has somebody look after a session in time: when it must have left
-// quarantine, and when it is due.
-func waits(rec *Record, now time.Time) store.Seq {
+// quarantine, and when it is due, which is not before soonest.
+func waits(rec *Record, now time.Time, soonest time.Duration) store.Seq {
 	var seq store.Seq
 	for _, w := range []struct {
 		key store.Key
 		at  time.Time
 		and time.Duration
-	}{{store.HeldAs(rec.ID), rec.Quarantine, heldSlack}, {store.DueAs(rec.ID), rec.Due, 0}} {
+		min time.Duration
+	}{{store.HeldAs(rec.ID), rec.Quarantine, heldSlack, 0}, {store.DueAs(rec.ID), rec.Due, 0, soonest}} {
 		if !w.at.IsZero() {
-			seq = append(seq, &store.Enter{Key: w.key, Member: rec.ID, For: max(w.at.Sub(now)+w.and, 0)})
+			seq = append(seq, &store.Enter{Key: w.key, Member: rec.ID, For: max(w.at.Sub(now)+w.and, w.min)})
 		}
 	}
 	return seq

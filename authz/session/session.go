@@ -133,7 +133,7 @@ func (o *Opening) NodeSeqs() []store.Seq {
 		&store.Delete{Key: store.SessionMarks(id)},
 		&store.Put{Key: store.Session(id), Value: o.rec.marshal(), TTL: o.r.silence() + recordSlack},
 	}
-	write = append(write, waits(&o.rec, o.rec.Opened)...)
+	write = append(write, waits(&o.rec, o.rec.Opened, 0)...)
 	return []store.Seq{write, {&store.Enter{Key: store.NodeLive(o.rec.Node), Member: id, For: o.r.cfg.Pending}}}
 }
 

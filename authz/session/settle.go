@@ -9,6 +9,9 @@ import (
 	"postern/internal/store"
 )
 
+// dueAgain keeps a session that is due all the time from being looked at all the time.
+const dueAgain = 100 * time.Millisecond
+
 // Settlement is what a look at a session comes to.
 type Settlement struct {
 	Seen Seen
@@ -58,7 +61,7 @@ func (r *Registry) settle(s *Settlement, now time.Time, self string) (store.Seq,
 	seq = append(seq, noWaits(id)...)
 	ends := s.Wish != nil && s.Wish.Kind == WishEnd
 	if !ends { // one that has to end is waited for no longer
-		seq = append(seq, waits(&s.Next, now)...)
+		seq = append(seq, waits(&s.Next, now, dueAgain)...)
 	}
 	if s.Seen.taken != "" {
 		seq = append(seq, &store.Delete{Key: store.DueTaken(id)})
