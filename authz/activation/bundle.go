@@ -23,6 +23,8 @@ import (
 type Bundle struct {
 	Files     []policy.File
 	Signature []byte // armoured; nil: none
+
+	dir string // that they were read from, for messages; "": none, or the store
 }
 
 // Bounds of a bundle, ours. Package policy reads no more text and no more files either.
@@ -44,7 +46,7 @@ func Collect(name string, read func(string) ([]byte, error)) (Bundle, error) {
 	if err != nil {
 		return Bundle{}, fmt.Errorf("read policy: %w", err)
 	}
-	b := Bundle{Files: relative(files)}
+	b := Bundle{Files: relative(files), dir: path.Dir(name)}
 	for _, suffix := range signatureNames {
 		b.Signature, err = read(name + suffix)
 		if err == nil {
@@ -80,6 +82,19 @@ func relative(files []policy.File) []policy.File {
 		if dir != "." {
 			all[i+1].Name = strings.TrimPrefix(all[i+1].Name, strings.TrimSuffix(dir, "/")+"/")
 		}
+	}
+	return all
+}
+
+// placed are the files under the names that they were read by, which is where whoever
+// must mend them looks.
+func (b *Bundle) placed() []policy.File {
+	if b.dir == "" {
+		return b.Files
+	}
+	all := slices.Clone(b.Files)
+	for i := range all {
+		all[i].Name = path.Join(b.dir, all[i].Name)
 	}
 	return all
 }

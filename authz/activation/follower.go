@@ -151,8 +151,10 @@ func (f *Follower) look(ctx context.Context) error {
 		return nil
 	}
 	f.back()
-	if s.raw == "" {
-		return f.fallBack(ctx, again)
+	if !s.Active.Set() {
+		if err := f.fallBack(ctx, &s, again); err != nil {
+			return err
+		}
 	}
 	if s.raw == f.raw && !again {
 		return nil
@@ -179,16 +181,21 @@ func (f *Follower) back() {
 
 // fallBack is for a store in which nothing was ever activated. One that has forgotten takes
 // nothing out of force.
-func (f *Follower) fallBack(ctx context.Context, again bool) error {
-	if f.raw != "" {
-		f.cfg.Log.Warn("the store knows of no policy any more; the one in force stays", "version", f.version)
-		f.raw, f.serial = "", 0
-	}
-	if f.version != "" || f.err != nil && !again {
+func (f *Follower) fallBack(ctx context.Context, s *State, again bool) error {
+	switch {
+	case f.active.Set(): // in force since it was activated
+		if f.raw != s.raw {
+			f.cfg.Log.Warn("the store knows of no policy any more; the one in force stays", "version", f.version)
+		}
+		return nil
+	case (f.version != "" || f.err != nil) && !again:
 		return nil
 	}
 	p, from, err := f.cfg.Fallback()
-	if err == nil {
+	switch {
+	case err == nil && p.Version() == f.version:
+		f.settle()
+	case err == nil:
 		err = f.force(p, Event{Action: InForce, Who: f.cfg.Name, From: from, After: p.Version()})
 	}
 	if err != nil {

@@ -55,8 +55,10 @@ type Gate struct {
 	Signers *Signers // nil: no signature is asked for
 	// Here says whether a policy can be in force on this host; nil: it can.
 	Here func(*policy.Policy) error
-	// Options are those of policy.LoadFiles besides Tested.
-	Options []policy.Option
+	// Strict refuses what the linter calls an error. It is for whoever activates, and not
+	// for services: those of another version may find more, and a policy that is in force
+	// must not be lost to an upgrade.
+	Strict bool
 }
 
 // Open looks at a bundle and makes the policy of it. signer is who signed it, where
@@ -70,16 +72,32 @@ func (g *Gate) Open(b *Bundle, at time.Time) (p *policy.Policy, signer string, e
 			return nil, "", &Refusal{WhySignature, fmt.Errorf("signature of policy: %w", err)}
 		}
 	}
-	p, err = policy.LoadFiles(b.Files, append([]policy.Option{policy.Tested()}, g.Options...)...)
+	p, err = policy.LoadFiles(b.placed(), policy.Tested())
 	if err != nil {
 		return nil, signer, &Refusal{WhyMistakes, err}
 	}
+	if g.Strict {
+		if err := lint(p, at); err != nil {
+			return nil, signer, &Refusal{WhyMistakes, err}
+		}
+	}
 	if g.Here != nil {
 		if err := g.Here(p); err != nil {
-			return nil, signer, &Refusal{WhyHere, fmt.Errorf("policy %s: %w", b.Files[0].Name, err)}
+			return nil, signer, &Refusal{WhyHere, fmt.Errorf("policy %s: %w", b.placed()[0].Name, err)}
 		}
 	}
 	return p, signer, nil
+}
+
+// lint is what the linter calls an error.
+func lint(p *policy.Policy, at time.Time) error {
+	var errs []error
+	for _, f := range p.Lint(policy.LintConfig{Now: at}) {
+		if f.Severity == policy.SeverityError {
+			errs = append(errs, errors.New(f.String()))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // open is Open for what was found.

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -81,7 +82,7 @@ func TestConfigurationIsChecked(t *testing.T) {
 		"configuration": {func() {
 			s.Edit(t, "radiusd.yaml", "networks", "netwroks")
 			s.Edit(t, "radiusd.yaml", "level: debug", "level: loud")
-		}, []string{`SITE/radiusd.yaml:8:19: unknown key "netwroks", did you mean "networks"?`, "SITE/radiusd.yaml:16:14: ", "^"}},
+		}, []string{`SITE/radiusd.yaml:8:19: unknown key "netwroks", did you mean "networks"?`, "SITE/radiusd.yaml:17:14: ", "^"}},
 		"all it points to, at once": {func() {
 			s.Edit(t, "policy.yaml", "factor: none", "factor: nne")
 			s.Write(t, "users", good+"eve group\n")
@@ -211,7 +212,9 @@ func TestLoginReloadAndEnd(t *testing.T) {
 	if n := strings.Count(s.Read(t, "audit.json"), "\n"); n != 1 {
 		t.Errorf("%d lines in the new audit file", n)
 	}
-	line := strings.SplitN(s.Read(t, "audit.json.1"), "\n", 2)[0]
+	// The policy that came into force stands in front.
+	lines := strings.Split(s.Read(t, "audit.json.1"), "\n")
+	line := lines[slices.IndexFunc(lines, func(l string) bool { return !strings.Contains(l, `"msg":"policy"`) })]
 	var record map[string]any
 	if err := json.Unmarshal([]byte(line), &record); err != nil || record["verdict"] != "accept" || record["user"] != "plant" {
 		t.Errorf("audit line %s: %v", line, err)

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"postern/authz"
+	"postern/authz/activation"
 	"postern/authz/directory/ad"
 	"postern/cmd/internal/cmdtest"
 	"postern/cmd/internal/node"
@@ -125,6 +126,7 @@ func TestRunbookKnowsTheReasons(t *testing.T) {
 		names[pptp.Cause(i).String()] = true
 		names[pptp.Drop(i).String()] = true
 		names[ad.AlarmKind(i).String()] = true
+		names[activation.Alarm(i).String()] = true
 	}
 	for name := range names {
 		if row := "\n| `" + name + "` | "; !strings.Contains(book, row) {
@@ -135,6 +137,8 @@ func TestRunbookKnowsTheReasons(t *testing.T) {
 		t.Errorf("only %d names were found", len(names))
 	}
 }
+
+var quotedText = regexp.MustCompile(`'[^']*'|"[^"]*"`)
 
 var shellBlock = regexp.MustCompile("(?m)^```sh\n((?:.*\n)*?)```")
 
@@ -149,7 +153,9 @@ func TestDocumentedCommands(t *testing.T) {
 		for _, block := range shellBlock.FindAllStringSubmatch(string(text), -1) {
 			for line := range strings.Lines(block[1]) {
 				line, _, _ = strings.Cut(line, " #")
-				words := strings.Fields(line)
+				line, _, _ = strings.Cut(line, " | ") // what another program reads
+				line, _, _ = strings.Cut(line, " > ")
+				words := strings.Fields(quotedText.ReplaceAllString(line, "text"))
 				if len(words) == 0 || words[0] != "postern" {
 					continue
 				}

@@ -268,6 +268,13 @@ var brokenServices = []struct {
 	{"a code behind no password", strings.Replace(goodService, "secret_file: s}]", "secret_file: s, code_in_password: true}]", 1), []string{
 		`6:59: without allow_pap there is no password that a code could stand behind; allow_pap: true beside it`,
 	}},
+	{"policy source", goodService + "policy: {from: git, watch: 10ms}\n", []string{
+		`7:16: "git": unknown; one of: file, store`,
+		`7:21: 10ms is too often; 1s or more, or 0s for never`,
+	}},
+	{"two candidates", goodService + "policy: {from: store, shadow_file: next.yaml}\n", []string{
+		`7:23: the store has a candidate of its own; from: file; candidates for the store come by postern policy activate --shadow`,
+	}},
 	{"chap server alone", goodService + "chap_secrets_server: gw\n", []string{
 		`7:1: there is no chap-secrets file; chap_secrets_file beside it`,
 	}},

@@ -19,6 +19,15 @@ type PolicySource struct {
 	Shadow File `yaml:"shadow_file"`
 }
 
+func (p *PolicySource) check(at place) {
+	if p.Watch > 0 && p.Watch < time.Second && !at.broken("watch") {
+		at.bad("watch", "1s or more, or 0s for never", "%v is too often", p.Watch)
+	}
+	if p.From == PolicyFromStore && p.Shadow != "" {
+		at.bad("shadow_file", "from: file; candidates for the store come by postern policy activate --shadow", "the store has a candidate of its own")
+	}
+}
+
 // Geo are databases in MaxMind's format that say where a source is.
 type Geo struct {
 	Country File `yaml:"country_file"`

@@ -38,11 +38,15 @@ func TestInputsOfLogins(t *testing.T) {
 		t.Fatal(err)
 	}
 	n := 0
-	for lines := bufio.NewScanner(bytes.NewReader(audit)); lines.Scan(); n++ {
-		var line struct{ Decision, Verdict, Reason, Rule, Policy, User string }
+	for lines := bufio.NewScanner(bytes.NewReader(audit)); lines.Scan(); {
+		var line struct{ Msg, Decision, Verdict, Reason, Rule, Policy, User string }
 		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
 			t.Fatal(err)
 		}
+		if line.Msg != "login" {
+			continue
+		}
+		n++
 		at, ok := authz.DecisionTime(line.Decision)
 		if !ok {
 			t.Fatalf("%+v", line)

@@ -44,23 +44,6 @@ func OpenRing(cfg *config.Service, create bool) (*seal.Ring, error) {
 	return nil, fmt.Errorf("%w (`postern keyring create` makes one)", err)
 }
 
-// LoadPolicy reads the policy; its tests must pass, and its pools must have no
-// address that is routed elsewhere.
-func LoadPolicy(cfg *config.Service, local []netip.Prefix) (*policy.Policy, error) {
-	files, err := policy.Collect(string(cfg.Policy), os.ReadFile)
-	if err != nil {
-		return nil, fmt.Errorf("read policy: %w", err)
-	}
-	p, err := policy.LoadFiles(files, policy.Tested())
-	if err != nil {
-		return nil, err
-	}
-	if err := apart(p, local); err != nil {
-		return nil, fmt.Errorf("policy %s: %w", cfg.Policy, err)
-	}
-	return p, nil
-}
-
 // apart refuses pools that overlap networks this host is in: their addresses would
 // be two things at once. A network that is larger than ours is routed more exactly
 // by it and not looked at here.

@@ -95,7 +95,7 @@ func TestClients(t *testing.T) {
 func TestEveryKeyCountsOrIsNamed(t *testing.T) {
 	reloadable := []string{
 		"radius.deadline", "radius.radsec.ca_file", "radius.radsec.cert_file", "radius.radsec.key_file",
-		"clients", "policy_file", "log.level",
+		"clients", "policy_file", "policy.signers_file", "policy.shadow_file", "log.level",
 		"portal.cert_file", "portal.key_file", "portal.enrol_from", "portal.languages", "portal.default_language", "portal.name", "portal.mark",
 		"portal.support", "portal.idle", "portal.lifetime", "portal.limits.per_source", "portal.limits.per_user", "portal.limits.connections",
 		"portal.limits.connections_per_address",

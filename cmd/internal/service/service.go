@@ -62,6 +62,7 @@ type Service struct {
 	audit     *auditFile     // nil: elsewhere
 	inputs    *inputs.Keeper // nil: none are kept
 	decider   *authz.Decider
+	policies  *policies
 	server    *radiusd.Server
 	follower  *follow.Follower
 	portal    *portal.Server // nil: none here
@@ -106,10 +107,6 @@ func New(cfg *config.Service, opts Options) (_ *Service, err error) {
 	if s.directory, err = OpenDirectory(cfg, ring, s.log); err != nil {
 		return nil, err
 	}
-	p, err := LoadPolicy(cfg, s.local)
-	if err != nil {
-		return nil, err
-	}
 	sc, err := serverConfig(cfg)
 	if err != nil {
 		return nil, err
@@ -133,11 +130,17 @@ func New(cfg *config.Service, opts Options) (_ *Service, err error) {
 	s.verifier, s.sessions = NewVerifier(cfg, s.store, ring), NewSessions(cfg, s.store)
 	s.decider, err = authz.New(authz.Config{
 		Directory: s.directory, Store: s.store, Shield: NewShield(cfg), MFA: s.verifier, Sessions: s.sessions,
-		Policy: p, Audit: audit, Ring: ring, Portal: string(cfg.Portal.URL), Quarantine: cfg.Session.Quarantine,
+		Audit: audit, Ring: ring, Portal: string(cfg.Portal.URL), Quarantine: cfg.Session.Quarantine,
 		Separator: byte(cfg.MFA.Separator), DeviceSeparator: byte(cfg.MFA.DeviceSeparator), Fresh: cfg.Posture.Fresh, Disclose: disclosure(cfg.Disclose), Metrics: opts.Registerer, Log: s.log,
 		Inputs: kept(s.inputs),
 	})
 	if err != nil {
+		return nil, err
+	}
+	if s.policies, err = newPolicies(cfg, s.local, s.store, audit, s.log, opts.Registerer); err != nil {
+		return nil, err
+	}
+	if err := s.policies.begin(s.ctx, s.decider); err != nil {
 		return nil, err
 	}
 	if opts.Registerer != nil {
@@ -165,7 +168,7 @@ func New(cfg *config.Service, opts Options) (_ *Service, err error) {
 			return nil, err
 		}
 	}
-	s.log.Info("policy in force", "file", string(cfg.Policy), "version", p.Version())
+	s.policies.changed = s.follower.PolicyChanged
 	return s, nil
 }
 
@@ -193,7 +196,7 @@ func Check(cfg *config.Service) error {
 		errs = append(errs, err)
 	}
 	_, err = LoadPolicy(cfg, localNetworks())
-	errs = append(errs, err)
+	errs = append(errs, err, checkCandidate(cfg))
 	_, err = serverConfig(cfg)
 	errs = append(errs, err)
 	if cfg.Inputs.Dir != "" {
@@ -223,6 +226,7 @@ func (s *Service) Start() error {
 			return err
 		}
 	}
+	s.wg.Go(func() { s.policies.run(s.ctx) }) // Stop waits
 	s.wg.Go(s.sweep)                          // Stop waits
 	s.wg.Go(func() { s.follower.Run(s.ctx) }) // Stop waits
 	return nil
@@ -274,6 +278,9 @@ func (s *Service) Healthy(ctx context.Context) error {
 	}
 	if s.portal != nil && s.portal.Err() != nil {
 		return errors.New("portal not serving")
+	}
+	if p, _ := s.decider.Policy(); p == nil {
+		return errors.New("no policy in force")
 	}
 	return s.store.Do(ctx, store.Seq{&store.Time{}})
 }
@@ -335,15 +342,7 @@ func (s *Service) Reload(cfg *config.Service) error {
 	s.reload.Lock()
 	defer s.reload.Unlock()
 	var errs []error
-	p, err := LoadPolicy(cfg, s.local)
-	if err == nil {
-		before, _ := s.decider.Policy()
-		if err = s.decider.SetPolicy(p); err == nil && before.Version() != p.Version() {
-			s.log.Info("policy in force", "file", string(cfg.Policy), "version", p.Version(), "before", before.Version())
-			s.follower.PolicyChanged()
-		}
-	}
-	errs = append(errs, err, s.directory.Reload())
+	errs = append(errs, s.policies.reload(cfg), s.directory.Reload())
 	if sc, err := serverConfig(s.reloadable(cfg)); err != nil {
 		errs = append(errs, err)
 	} else {
