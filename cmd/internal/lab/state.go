@@ -301,6 +301,7 @@ policy_file: policy.yaml
 lockout:
   disabled: {{.NoLockout}}
 audit: {file: audit.json}
+inputs: {dir: inputs} # for postern explain and postern policy replay
 log: {level: info, format: text}
 `
 

@@ -251,6 +251,7 @@ func (l *lab) invite() {
 	}
 	n.note("for scripts   %s", l.state.path("lab.env"))
 	n.note("decisions     %s", l.state.path("audit.json"))
+	n.note("and why       postern --config %s explain DECISION", l.state.path("radiusd.yaml"))
 	n.line("Ctrl-C ends it.")
 }
 
