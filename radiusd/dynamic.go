@@ -67,7 +67,7 @@ func (d *Dynamic) Change(ctx context.Context, rec session.Record, to authz.Chang
 
 // node says whether the session is at a node of ours.
 func (d *Dynamic) node(rec *session.Record) bool {
-	if d.s.local.at(rec.Via) != nil {
+	if rec.OurNode || d.s.local.at(rec.Via) != nil { // as it was at the login, or is here
 		return true
 	}
 	c := d.s.state.Load().clients.byName[rec.Via]

@@ -3,6 +3,7 @@ package follow
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"postern/authz"
@@ -111,7 +112,8 @@ func (f *Follower) attendAsked(ctx context.Context) (tally, error) {
 	all := true // of Everybody's directories have answered
 	for _, a := range taken {
 		if a.User != session.Everybody {
-			why[a.User], names = a.Why, append(names, a.User)
+			// Who asks may have the name from elsewhere, in other letters.
+			why[strings.ToLower(a.User)], names = a.Why, append(names, a.User)
 		} else if all, err = f.everybody(ctx, causeAsked, a.Why, nil); err != nil {
 			return tally{}, err
 		}
@@ -122,7 +124,7 @@ func (f *Follower) attendAsked(ctx context.Context) (tally, error) {
 	}
 	got := f.ask(ctx, users(seen), nil)
 	for _, said := range causes(why) {
-		some := slices.DeleteFunc(slices.Clone(seen), func(s session.Seen) bool { return why[s.User] != said })
+		some := slices.DeleteFunc(slices.Clone(seen), func(s session.Seen) bool { return why[strings.ToLower(s.User)] != said })
 		if err := f.review(ctx, causeAsked, said, some, got.accounts); err != nil {
 			return tally{}, err
 		}
@@ -131,9 +133,13 @@ func (f *Follower) attendAsked(ctx context.Context) (tally, error) {
 	if err != nil {
 		return tally{}, err
 	}
+	away := make(map[string]bool, len(got.away))
+	for u := range got.away {
+		away[strings.ToLower(u)] = true
+	}
 	var done []session.Asked
 	for _, a := range taken {
-		if a.User == session.Everybody && !all || got.away[a.User] {
+		if a.User == session.Everybody && !all || away[strings.ToLower(a.User)] {
 			continue
 		}
 		done = append(done, a)

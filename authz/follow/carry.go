@@ -125,6 +125,9 @@ func (f *Follower) carry(ctx context.Context) {
 			case o := <-done:
 				running--
 				o.running = false
+				if o.verdict == over { // should it be listed again, it is a new one
+					delete(attempts, o.wish)
+				}
 				o.schedule(o.verdict)
 				news, wait = false, running > carriers/2 // there may be more to do
 			}
@@ -184,8 +187,7 @@ func (a *attempt) schedule(v verdict) {
 		a.next = time.Now().Add(wait - rand.N(wait/4))
 	case confirm:
 		a.next = time.Now().Add(confirmAfter)
-	case over: // should the list still have it, it is a new one
-		*a = attempt{wish: a.wish, next: time.Now().Add(retryFirst)}
+	case over:
 	}
 }
 
@@ -255,8 +257,12 @@ func changeOf(w *session.Wish) (to authz.Change, err error) {
 // answered takes the wish away, and writes down what came of it, once in all services.
 func (f *Follower) answered(ctx context.Context, w session.Wish, rec session.Record, answer authz.NASAnswer, refusal error) verdict {
 	first, err := f.cfg.Sessions.Answered(ctx, w)
-	if err != nil || !first && w.Kind == session.WishChange {
-		return later // a change may have been replaced by another one
+	if err != nil {
+		return later
+	}
+	if !first && w.Kind == session.WishChange {
+		poke(f.wish) // it may have been replaced by another one
+		return over
 	}
 	if !first {
 		return over

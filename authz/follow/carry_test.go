@@ -131,9 +131,11 @@ func TestChangeRefused(t *testing.T) {
 			s.release(s.hold("a1", time.Hour))
 			time.Sleep(confirmAfter + 2*wishesEvery)
 			s.wantLive(tt.answer.String(), tt.live...)
+			s.mu.Lock()
 			if len(s.changed) != 1 || s.changed[0].Answer != tt.answer || (s.changed[0].Err != nil) != tt.err {
 				t.Errorf("audit %+v", s.changed)
 			}
+			s.mu.Unlock()
 			if names, err := s.sessions.Wishes(context.Background()); err != nil || len(names) != 0 {
 				t.Errorf("wishes %q, %v", names, err)
 			}

@@ -101,14 +101,16 @@ func (r *realmOf) followed() directory.Followed {
 // judge ends sessions of accounts that are not Active, and of everybody in ban.
 type judge struct {
 	ban  atomic.Value
-	look func(*authz.Case) // what else is found; nil: nothing
+	look atomic.Value // func(*authz.Case): what else is found
 }
+
+func (j *judge) finds(look func(*authz.Case)) { j.look.Store(look) }
 
 func (j *judge) Reevaluate(_ context.Context, cases ...*authz.Case) error {
 	for _, c := range cases {
 		c.Outcome, c.Next = authz.OutcomeSame, c.Session.Record
-		if j.look != nil {
-			j.look(c)
+		if look, ok := j.look.Load().(func(*authz.Case)); ok {
+			look(c)
 		}
 		end := func(why authz.Reason, detail string) { c.Outcome, c.Reason, c.Detail = authz.OutcomeEnded, why, detail }
 		switch {
