@@ -228,6 +228,10 @@ func (d *Decider) open(l *login) {
 	o := &l.decision.Obligations
 	c.session.Version, c.session.Key = l.req.ClientVersion, keyOf(l.req.Method).String()
 	c.session.Device, c.session.Join = l.rec.Device, l.rec.Join
+	if f := l.facts; f != nil {
+		c.session.Failures = [4]int{f.Risk.UserFailures, f.Risk.SourceFailures, f.Risk.SourceUsers, f.Risk.CodeFailures}
+		c.session.Before = f.LastSuccess.UTC()
+	}
 	c.session.OurNode, c.session.Policy, c.session.Banner = l.req.Node, l.decision.Version, o.Banner
 	c.session.Granted, c.session.Due = granted(o, l.req.Node), l.ruling.dueAt(&l.decision, l.now, l.facts)
 	if l.factor == FactorRemembered {

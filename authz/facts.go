@@ -35,15 +35,16 @@ func (d *Decider) facts(l *login) policy.Facts {
 
 // factsOfSession is what the policy may know of a session that is up, with its user's
 // account as it is now, and its device as it was found at the login. What was counted, and
-// when the user last got in, says something of a login and nothing of a session: it is not
-// known. A factor that was remembered counts as little as it did at the login.
+// when the user had got in before, is what it was at the login: a session is not ended for
+// what is counted later. A factor that was remembered counts as little as it did at the login.
 func (d *Decider) factsOfSession(rec *session.Record, a *directory.Account, device *posture.Query, now time.Time) policy.Facts {
 	f := policy.Facts{
 		User: rec.User, Realm: rec.Realm, Groups: a.Groups, Source: rec.Source,
 		NAS: rec.NASID, NASAddress: rec.NASAddr, Node: rec.OurNode, Tunnel: rec.Tunnel,
 		ClientName: rec.Client, ClientVersion: rec.Version,
 		Key: parseKey(rec.Key), Given: givenOf(ParseFactor(rec.Factor)),
-		Device: device.Device(now, rec.Source, d.cfg.Fresh),
+		Device: device.Device(now, rec.Source, d.cfg.Fresh), LastSuccess: rec.Before,
+		Risk: policy.Risk{UserFailures: rec.Failures[0], SourceFailures: rec.Failures[1], SourceUsers: rec.Failures[2], CodeFailures: rec.Failures[3]},
 	}
 	f.Country, f.ASN = d.locate(rec.Source)
 	return f

@@ -80,8 +80,7 @@ func TestFacts(t *testing.T) {
 	evidence, err := w.gather(t.Context(), &rec)
 	must(t, err)
 	again := w.factsOfSession(&rec, w.account(t, "alice"), evidence[0].device, evidence[0].now)
-	f.Risk = policy.Risk{}
-	if !sameFacts(f, &again) {
+	if !sameFacts(f, &again) || f.Risk != again.Risk {
 		t.Errorf("of the session %+v\nof its login %+v", again, f)
 	}
 

@@ -55,7 +55,7 @@ func TestTransitions(t *testing.T) {
 		now    policy.Obligations
 		want   Outcome
 		reason Reason
-		change *Change                   // nil: the NAS is asked for nothing
+		change *Change                    // nil: the NAS is asked for nothing
 		next   func(*session.Record) bool // what else must be so; nil: nothing
 	}{
 		{"as it was", up(same), office, OutcomeSame, Permitted, nil, nil},

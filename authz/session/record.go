@@ -103,6 +103,11 @@ type Record struct {
 	Isolated   bool      `json:"isolated,omitempty"`   // it is in quarantine because the rule isolates it
 	Released   string    `json:"released,omitempty"`   // by which call of Release
 
+	// What was counted when it was opened: of its user's, its source's and the source's
+	// users' failures, of its user's wrong codes, and when the user got in before.
+	Failures [4]int    `json:"failures,omitzero"`
+	Before   time.Time `json:"before,omitzero"`
+
 	// What a look at a running session needs to know of what it was granted.
 	Policy   string    `json:"policy,omitempty"`   // version of the policy that granted it
 	Granted  string    `json:"granted,omitempty"`  // digest of the obligations that its NAS enforces
