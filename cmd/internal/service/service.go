@@ -164,7 +164,9 @@ func New(cfg *config.Service, opts Options) (_ *Service, err error) {
 			decider: s.decider, tokens: s.verifier, sessions: s.sessions, grants: grant.New(s.store), service: s, issuer: cfg.MFA.Issuer,
 			seeds: keepsSeeds(cfg),
 		}
-		if s.portal, err = portal.New(portalConfig(cfg), desk, s.store, ring, s.log, opts.Registerer); err != nil {
+		p := portalConfig(cfg)
+		p.Agents = NewAgents(s.store, ring, NewPosture(s.store, s.sessions))
+		if s.portal, err = portal.New(p, desk, s.store, ring, s.log, opts.Registerer); err != nil {
 			return nil, err
 		}
 	}
