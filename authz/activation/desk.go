@@ -86,21 +86,32 @@ func (d *Desk) Withdraw(ctx context.Context, base State, by By) (State, error) {
 // Rollback puts a version in force that was before: the one that was before the active
 // one where none is named. Some digits name a version when no other begins with them.
 func (d *Desk) Rollback(ctx context.Context, base State, version string, by By) (State, error) {
-	list, err := d.list(ctx)
+	k, err := d.target(ctx, base, version)
 	if err != nil {
 		return base, err
-	}
-	if version = cmp.Or(version, before(list, base.Active.Version)); version == "" {
-		return base, fmt.Errorf("%w: nothing was in force before", ErrNotKept)
-	}
-	k, err := find(list, version)
-	if err != nil {
-		return base, err
-	}
-	if k.Version == base.Active.Version {
-		return base, fmt.Errorf("version %s is in force", k.Version)
 	}
 	return d.change(ctx, base, by, RolledBack, &k, nil, "")
+}
+
+// Target is the version that Rollback would put in force.
+func (d *Desk) Target(ctx context.Context, base State, version string) (string, error) {
+	k, err := d.target(ctx, base, version)
+	return k.Version, err
+}
+
+func (d *Desk) target(ctx context.Context, base State, version string) (kept, error) {
+	list, err := d.list(ctx)
+	if err != nil {
+		return kept{}, err
+	}
+	if version = cmp.Or(version, before(list, base.Active.Version)); version == "" {
+		return kept{}, fmt.Errorf("%w: nothing was in force before", ErrNotKept)
+	}
+	k, err := find(list, version)
+	if err == nil && k.Version == base.Active.Version {
+		err = fmt.Errorf("version %s is in force", k.Version)
+	}
+	return k, err
 }
 
 // before is what to go back to from a version.
@@ -288,6 +299,7 @@ func (d *Desk) bundle(ctx context.Context, version, sum string) (Bundle, error) 
 
 // Service is what a service says of itself.
 type Service struct {
+	ID        string    `json:"id"`        // of the process: names need not be different
 	Name      string    `json:"name"`      // from its configuration
 	Version   string    `json:"version"`   // in force there; "": none
 	Candidate string    `json:"candidate"` // asked beside; "": none

@@ -322,7 +322,7 @@ func (f *Follower) say(ctx context.Context) {
 	if f.away || !f.dirty && time.Since(f.said) < serviceEvery {
 		return
 	}
-	s := Service{Name: f.cfg.Name, Version: f.version, Candidate: f.candidate.Version, Serial: f.serial, Since: f.since}
+	s := Service{ID: f.self, Name: f.cfg.Name, Version: f.version, Candidate: f.candidate.Version, Serial: f.serial, Since: f.since}
 	if f.err != nil {
 		s.Error = bounded(f.err.Error(), maxError)
 	}

@@ -12,7 +12,8 @@ import (
 )
 
 func policyCommand(c *cli) *cobra.Command {
-	return group("policy", "Policies", policyCheck(c), policyFormat(c), policyTest(c), policyReplay(c), policyExplain(c))
+	return group("policy", "Policies", policyCheck(c), policyFormat(c), policyTest(c), policyReplay(c), policyExplain(c),
+		policyDiff(c), policyManifest(c), policySign(c), policyActivate(c), policyRollback(c), policyWithdraw(c), policyStatus(c), policyHistory(c), policyShow(c))
 }
 
 // policyFile is the argument, else what the service uses.

@@ -24,8 +24,12 @@ import (
 // activated. Without an answer it starts all the same, and is silent until it knows.
 const firstLook = 5 * time.Second
 
-// OpenGate reads who may sign policies: what every policy must pass on this host.
+// OpenGate reads who may sign policies: what every policy must pass on this host. local
+// are networks that pools must not overlap; nil: those this host is in.
 func OpenGate(cfg *config.Service, local []netip.Prefix) (*activation.Gate, error) {
+	if local == nil {
+		local = localNetworks()
+	}
 	g := &activation.Gate{Here: func(p *policy.Policy) error { return apart(p, local) }}
 	if name := string(cfg.PolicySource.Signers); name != "" {
 		text, err := os.ReadFile(name)
