@@ -198,17 +198,11 @@ func checkDescription(l *linter, i int) {
 	}
 }
 
-// checkTested looks for rules that no test is decided by. A rule in shadow decides none.
+// checkTested looks for rules that no test is decided by, or would be if they were not in
+// shadow.
 func checkTested(l *linter) {
-	tested := make(map[string]bool)
-	for _, t := range l.p.RunTests() {
-		tested[t.Decision.RuleID] = true
-		if t.Decision.Shadow != nil {
-			tested[t.Decision.Shadow.RuleID] = true
-		}
-	}
-	for i := range l.p.rules {
-		if r := &l.p.rules[i]; !tested[r.id] && !l.expired(r) {
+	for i, c := range l.p.Coverage().Rules {
+		if r := &l.p.rules[i]; c.Matched == 0 && !l.expired(r) {
 			l.about(i, "untested", SeverityWarning, r.pos, "Add a test that expects rule: "+r.id+".", "no test is decided by rule %q", r.id)
 		}
 	}

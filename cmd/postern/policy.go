@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"text/tabwriter"
@@ -51,32 +50,6 @@ func (c *cli) loadPolicy(args []string) (name string, p *policy.Policy, err erro
 	}
 	p, err = policy.LoadFiles(files)
 	return name, p, err
-}
-
-func policyCheck(c *cli) *cobra.Command {
-	return &cobra.Command{
-		Use:   "check [FILE]",
-		Short: "Read a policy and print every mistake",
-		Args:  cobra.MaximumNArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			name, p, err := c.loadPolicy(args)
-			var wrong policy.Errors
-			switch {
-			case errors.As(err, &wrong) && c.output == "json":
-				list := make([]mistakeJSON, len(wrong))
-				for i, e := range wrong {
-					list[i] = mistake(e)
-				}
-				if err := c.show(map[string]any{"file": name, "ok": false, "mistakes": list}, nil); err != nil {
-					return err
-				}
-				return fmt.Errorf("%d mistakes", len(wrong))
-			case err != nil:
-				return err
-			}
-			return c.say(map[string]any{"file": name, "ok": true, "version": p.Version()}, "%s is a policy, version %s", name, p.Version())
-		},
-	}
 }
 
 func policyTest(c *cli) *cobra.Command {

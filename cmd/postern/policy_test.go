@@ -8,50 +8,6 @@ import (
 	"postern/cmd/internal/cmdtest"
 )
 
-func TestPolicyCheck(t *testing.T) {
-	s := newSite(t)
-	var v struct {
-		File    string
-		OK      bool
-		Version string
-	}
-	s.asked(t, &v, "policy", "check")
-	if !v.OK || v.File != s.path("policy.yaml") || v.Version == "" {
-		t.Errorf("%+v", v)
-	}
-	if out := s.must(t, "", "policy", "check"); out != v.File+" is a policy, version "+v.Version+"\n" {
-		t.Error(out)
-	}
-	s.write(t, "other.yaml", cmdtest.PolicyText+"\n# changed\n")
-	// A file of one's own needs no service.
-	out, _, err := run("", "-config", "/nonexistent/x.yaml", "policy", "check", s.path("other.yaml"))
-	if err != nil || !strings.Contains(out, "other.yaml is a policy") {
-		t.Errorf("%s %v", out, err)
-	}
-
-	s.write(t, "broken.yaml", strings.NewReplacer("factor: none", "factor: nne", "then:\n      permit: {pool: staff,", "then:\n      permit: {pool: stuff,").Replace(cmdtest.PolicyText))
-	broken := s.path("broken.yaml")
-	for _, args := range [][]string{{"policy", "check", broken}, {"policy", "test", broken}} {
-		s.fails(t, "", broken+":8:24: ", args...)
-		s.fails(t, "", broken+":12:22: ", args...)
-	}
-	out, _, err = s.run("", "-o", "json", "policy", "check", broken)
-	var wrong struct {
-		File     string
-		OK       bool
-		Mistakes []mistakeJSON
-	}
-	if jerr := json.Unmarshal([]byte(out), &wrong); jerr != nil || err == nil || err.Error() != "2 mistakes" {
-		t.Fatalf("%v %v\n%s", err, jerr, out)
-	}
-	if wrong.OK || wrong.File != broken || len(wrong.Mistakes) != 2 || wrong.Mistakes[0].Line != 8 || wrong.Mistakes[0].Column != 24 ||
-		wrong.Mistakes[0].File != broken || wrong.Mistakes[0].Message == "" || wrong.Mistakes[0].Expected == "" {
-		t.Errorf("%+v", wrong)
-	}
-	s.fails(t, "", "read policy: open /nonexistent/p.yaml: no such file", "policy", "check", "/nonexistent/p.yaml")
-	s.fails(t, "", "accepts at most 1 arg(s)", "policy", "check", "a", "b")
-}
-
 func TestPolicyTest(t *testing.T) {
 	s := newSite(t)
 	if out := s.must(t, "", "policy", "test"); out != "ok  staff need a code  permit staff\n" {
