@@ -26,6 +26,7 @@ import (
 	"postern/authz/mfa"
 	"postern/authz/session"
 	"postern/internal/config"
+	"postern/internal/geo"
 	"postern/internal/radius"
 	"postern/internal/store"
 	"postern/radiusd"
@@ -65,6 +66,7 @@ type Service struct {
 	policies  *policies
 	server    *radiusd.Server
 	follower  *follow.Follower
+	geo       *geo.Databases
 	portal    *portal.Server // nil: none here
 
 	ctx    context.Context // ends with Stop
@@ -127,11 +129,19 @@ func New(cfg *config.Service, opts Options) (_ *Service, err error) {
 	if s.inputs, err = openInputs(cfg, ring, s.log, opts.Registerer); err != nil {
 		return nil, err
 	}
+	if s.geo, err = geo.Open(string(cfg.Geo.Country), string(cfg.Geo.ASN), s.log); err != nil {
+		return nil, err
+	}
+	if opts.Registerer != nil {
+		if err := opts.Registerer.Register(s.geo); err != nil {
+			return nil, fmt.Errorf("register metrics: %w", err)
+		}
+	}
 	s.verifier, s.sessions = NewVerifier(cfg, s.store, ring), NewSessions(cfg, s.store)
 	s.decider, err = authz.New(authz.Config{
 		Directory: s.directory, Store: s.store, Shield: NewShield(cfg), MFA: s.verifier, Sessions: s.sessions,
 		Audit: audit, Ring: ring, Portal: string(cfg.Portal.URL), Quarantine: cfg.Session.Quarantine,
-		Separator: byte(cfg.MFA.Separator), DeviceSeparator: byte(cfg.MFA.DeviceSeparator), Fresh: cfg.Posture.Fresh, Disclose: disclosure(cfg.Disclose), Metrics: opts.Registerer, Log: s.log,
+		Separator: byte(cfg.MFA.Separator), DeviceSeparator: byte(cfg.MFA.DeviceSeparator), Fresh: cfg.Posture.Fresh, Geo: s.geo, Disclose: disclosure(cfg.Disclose), Metrics: opts.Registerer, Log: s.log,
 		Inputs: kept(s.inputs),
 	})
 	if err != nil {
@@ -199,6 +209,8 @@ func Check(cfg *config.Service) error {
 	}
 	_, err = LoadPolicy(cfg, localNetworks())
 	errs = append(errs, err, checkCandidate(cfg))
+	_, err = geo.Open(string(cfg.Geo.Country), string(cfg.Geo.ASN), nil)
+	errs = append(errs, err)
 	_, err = serverConfig(cfg)
 	errs = append(errs, err)
 	if cfg.Inputs.Dir != "" {
@@ -231,6 +243,7 @@ func (s *Service) Start() error {
 	s.wg.Go(func() { s.policies.run(s.ctx) }) // Stop waits
 	s.wg.Go(s.sweep)                          // Stop waits
 	s.wg.Go(func() { s.follower.Run(s.ctx) }) // Stop waits
+	s.wg.Go(func() { s.geo.Run(s.ctx) })      // Stop waits
 	return nil
 }
 
