@@ -97,6 +97,7 @@ var answers = [...]answer{
 	// Nothing that the user could do, and nothing to guess from.
 	CannotIsolate: anyone(mschap.ErrorNoDialinPermission, "Refused by policy"),
 	TimeOver:      proved(failed, "Session time over"),
+	PolicyFailed:  anyone(mschap.ErrorNoDialinPermission, "Refused by policy"),
 }
 
 // answerTo returns the row of a reason; one out of range refuses.

@@ -35,6 +35,7 @@ pools:
   staff: [10.20.0.0/24]
   tiny: [10.30.0.1]
 rules:
+  - {id: broken, when: {client: meets-a-broken-rule, cel: 'groups[99] == "Staff"'}, then: permit}
   - {id: blocked, when: {source: blocked}, then: deny, message: Your network is blocked.}
   - {id: banned, when: {group: Banned}, then: deny}
   - {id: plant, when: {group: Plant}, then: {permit: {factor: none, pool: tiny}}}
@@ -372,6 +373,15 @@ func TestReasons(t *testing.T) {
 		{NotEnrolled, "some code", Reject, 691, denied, func(t *testing.T, w *world) *Result { return w.decide(w.request("bob+123456", password("bob"))) }},
 		{PolicyDenied, "", Reject, 691, denied, func(t *testing.T, w *world) *Result { return w.decide(w.request("mallory", password("mallory"))) }},
 		{PolicyNoMatch, "", Reject, 691, denied, func(t *testing.T, w *world) *Result { return w.decide(w.request("stranger", password("stranger"))) }},
+		{PolicyFailed, "", Reject, 691, denied, func(t *testing.T, w *world) *Result {
+			r := w.request("carol", password("carol"))
+			r.ClientName = "meets-a-broken-rule"
+			res := w.decide(r)
+			if rec := w.last(); rec.Rule != "broken" || rec.Err == nil || !strings.Contains(rec.Err.Error(), "cel: ") {
+				t.Errorf("rule %q, error %v", rec.Rule, rec.Err)
+			}
+			return res
+		}},
 		{SourceDenied, "", Reject, 691, "Your network is blocked.", func(t *testing.T, w *world) *Result {
 			r := w.request("carol", password("carol"))
 			r.Source = blocked
@@ -444,7 +454,7 @@ func TestReasons(t *testing.T) {
 			if rec.Reason != row.reason || rec.Verdict != row.verdict || rec.DecisionID != res.DecisionID || len(rec.DecisionID) != 24 || rec.User != res.User {
 				t.Errorf("record %+v", rec)
 			}
-			if (rec.Err != nil) != (row.verdict == Silent) && row.reason != InternalError {
+			if (rec.Err != nil) != (row.verdict == Silent || row.reason == PolicyFailed) && row.reason != InternalError {
 				t.Errorf("error in the record: %v", rec.Err)
 			}
 		})

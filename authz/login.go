@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -415,6 +416,9 @@ func (d *Decider) applyPolicy(_ context.Context, l *login) (Reason, bool) {
 	l.rec.Rule, l.rec.Policy = l.decision.RuleID, l.decision.Version
 	d.lookBeside(l)
 	if l.decision.Verdict != policy.Permit {
+		if l.decision.Fault != "" {
+			l.rec.Err = errors.New(l.decision.Fault)
+		}
 		return refusal(&l.decision), true
 	}
 	o := &l.decision.Obligations
@@ -435,6 +439,8 @@ func refusal(d *policy.Decision) Reason {
 		return PolicyDenied
 	case policy.DeniedSource:
 		return SourceDenied
+	case policy.RuleFailed:
+		return PolicyFailed
 	case policy.NoMatch, policy.Permitted:
 	}
 	return PolicyNoMatch

@@ -61,6 +61,7 @@ const (
 	Released      // of a running session: nothing holds it back any more
 	Regranted     // of a running session: it goes on with other obligations
 	TimeOver      // of a running session: it is older than its new limit
+	PolicyFailed  // a rule could not be evaluated, and so refuses
 )
 
 var reasonNames = [...]string{
@@ -84,6 +85,7 @@ var reasonNames = [...]string{
 	FactorTooWeak: "factor too weak", StepUpExpired: "step-up expired", NotQuarantined: "not quarantined",
 	SessionGone: "session gone", SteppedUp: "stepped up", EndedByUser: "ended by its user",
 	Isolated: "isolated", CannotIsolate: "cannot isolate", Released: "released", Regranted: "granted anew", TimeOver: "session time over",
+	PolicyFailed: "policy failed",
 }
 
 // String returns the reason as audit lines and metrics spell it.

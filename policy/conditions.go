@@ -83,10 +83,12 @@ var conditions = []condition{
 	{"device.last_logon_age", "How long ago the device last logged on to the directory.", readAge(deviceLastLogon), ageValues(), factAge(deviceLastLogon)},
 }
 
-// Conditions that hold others; apart from the rest, because reading them reads those.
+// Conditions that hold others, apart from the rest because reading them reads those; and
+// what is said in no word of ours.
 var nesting = []condition{
 	{"any", "One of the mappings holds, which is when all conditions in it do.", readAny, values{say: "a list of conditions", several: true, conditions: true}, noFact},
 	{"all", "All conditions hold.", readAll, values{say: "conditions, or a list of such", single: true, several: true, conditions: true}, noFact},
+	{"cel", "An expression in CEL is true; see the variables that it may use.", readCEL, values{say: expectCEL, pattern: ".", single: true}, noFact},
 	{"not", "Not all of the conditions hold; one about what is not known does not.", readNot, values{say: "conditions", single: true, conditions: true}, noFact},
 }
 
@@ -144,6 +146,7 @@ func (r *reader) readConditions(n ast.Node) []clause {
 		}
 		cs = append(cs, c)
 	}
+	lastCEL(cs)
 	return cs
 }
 

@@ -22,7 +22,7 @@ var sampleValues = map[string][2]string{
 	"device.disk_encrypted": {"true", "1"}, "device.firewall": {"[false, none]", "off"}, "device.antivirus": {"true", "1"},
 	"device.screen_lock": {"true", "1"}, "device.enabled": {"true", "1"}, "device.patch_age": {`"> 45d"`, `"> 5000d"`},
 	"device.uptime": {`"< 30d"`, "30"}, "device.last_logon_age": {"none", `"> -1d"`},
-	"any": {"[{group: G}]", "{group: G}"}, "all": {"{group: G}", "G"}, "not": {"{group: G}", "[{group: G}]"},
+	"any": {"[{group: G}]", "{group: G}"}, "cel": {`client == "x"`, "7"}, "all": {"{group: G}", "G"}, "not": {"{group: G}", "[{group: G}]"},
 }
 
 // TestConditionTable: every condition says of itself what others need, reads what it
@@ -41,7 +41,7 @@ func TestConditionTable(t *testing.T) {
 		if _, err := regexp.Compile(v.pattern); err != nil {
 			t.Errorf("%s: %v", c.key, err)
 		}
-		if said := c.fact(&Facts{}, now); !slices.Contains([]string{missing, "false", "0", "2026-11-24T12:00:00Z"}, said) && !v.conditions {
+		if said := c.fact(&Facts{}, now); !slices.Contains([]string{missing, "false", "0", "2026-11-24T12:00:00Z"}, said) && !v.conditions && c.key != "cel" {
 			t.Errorf("%s: of nothing it says %q", c.key, said)
 		}
 		sample := sampleValues[c.key]

@@ -34,9 +34,10 @@ const (
 	Denied                     // a rule denies
 	DeniedSource               // a rule that looks at the source denies
 	Permitted                  // a rule permits
+	RuleFailed                 // a rule could not be evaluated, and so refuses
 )
 
-var reasonNames = [...]string{NoMatch: "no rule matched", Denied: "denied", DeniedSource: "source denied", Permitted: "permitted"}
+var reasonNames = [...]string{NoMatch: "no rule matched", Denied: "denied", DeniedSource: "source denied", Permitted: "permitted", RuleFailed: "rule failed"}
 
 // String returns the reason in words.
 func (r Reason) String() string {
@@ -148,6 +149,7 @@ type Decision struct {
 	Reason      Reason
 	RuleID      string // "" when no rule matched
 	Message     string // of a rule that denies
+	Fault       string // why the rule failed, for our own log; "" it did not
 	Obligations Obligations
 	Version     string    // of the policy
 	At          time.Time // the moment decided for

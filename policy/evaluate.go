@@ -23,6 +23,7 @@ type evaluation struct {
 	deviceGroups bitset
 	confidence   Confidence // of what is said of the device, at most
 	demand       Confidence // of the rule that is looked at
+	fault        string     // why that failed; "" it did not
 
 	zones []*time.Location
 	walls [maxZones + 1]wall // by zone
@@ -41,32 +42,50 @@ func (p *Policy) Evaluate(now time.Time, f *Facts) Decision {
 	defer e.done()
 	deciding, shadow := p.first(e)
 	d := Decision{Verdict: Deny, Reason: NoMatch, Version: p.version}
-	outcome := 0
-	if deciding >= 0 {
-		d, outcome = p.rules[deciding].decision, p.rules[deciding].outcome
+	if deciding.rule != nil {
+		d = *deciding.decision()
+		d.Fault = deciding.fault
 	}
-	if shadow >= 0 && p.rules[shadow].outcome != outcome {
-		d.Shadow = &p.rules[shadow].decision
+	if shadow.rule != nil && shadow.outcome() != deciding.outcome() {
+		d.Shadow = shadow.decision()
 	}
 	d.At = now
 	return d
 }
 
-// first is the rule that decides, and the first in shadow that would have before; -1 is
-// none.
-func (p *Policy) first(e *evaluation) (deciding, shadow int) {
-	shadow = -1
+// found is a rule that matches, or that failed, which refuses; nil: none.
+type found struct {
+	rule  *rule
+	fault string
+}
+
+func (f found) decision() *Decision {
+	if f.fault != "" {
+		return &f.rule.failed
+	}
+	return &f.rule.decision
+}
+
+func (f found) outcome() int {
+	if f.rule == nil || f.fault != "" {
+		return refusal
+	}
+	return f.rule.outcome
+}
+
+// first is the rule that decides, and the first in shadow that would have before.
+func (p *Policy) first(e *evaluation) (deciding, shadow found) {
 	for i := range p.rules {
 		r := &p.rules[i]
-		if r.shadow && shadow >= 0 || !r.match(e) {
+		if r.shadow && shadow.rule != nil || !r.match(e) && e.fault == "" {
 			continue
 		}
 		if !r.shadow {
-			return i, shadow
+			return found{r, e.fault}, shadow
 		}
-		shadow = i
+		shadow = found{r, e.fault}
 	}
-	return -1, shadow
+	return found{}, shadow
 }
 
 // evaluation begins one, which is to be done with.
@@ -128,7 +147,10 @@ func foldInto(dst []byte, s string) []byte {
 	return dst
 }
 
-// numberOutcomes numbers what rules say. 0 is a refusal.
+// refusal is the outcome of all that refuse.
+const refusal = 0
+
+// numberOutcomes numbers what rules say.
 func (p *Policy) numberOutcomes() {
 	numbers := make(map[string]int)
 	for i := range p.rules {

@@ -113,7 +113,7 @@ func (r *reader) readFiles() {
 	}
 	r.enter(r.sources[0])
 	for i := range r.rules {
-		r.rules[i].decision.Version = r.version
+		r.rules[i].decision.Version, r.rules[i].failed.Version = r.version, r.version
 	}
 	r.numberOutcomes()
 }

@@ -22,12 +22,12 @@ func (p *Policy) NextChange(now time.Time, f *Facts) time.Time {
 	defer e.done()
 	decides, _ := p.first(e)
 	for range maxSteps {
-		now = p.next(e, decides)
+		now = p.next(e, decides.rule)
 		if now.IsZero() {
 			break
 		}
 		e.set(p, now, f)
-		if then, _ := p.first(e); then != decides {
+		if then, _ := p.first(e); then.rule != decides.rule || (then.fault == "") != (decides.fault == "") {
 			break
 		}
 	}
@@ -35,11 +35,8 @@ func (p *Policy) NextChange(now time.Time, f *Facts) time.Time {
 }
 
 // next is when something changes in the rules up to the one that decides.
-func (p *Policy) next(e *evaluation, decides int) (first time.Time) {
-	if decides < 0 {
-		decides = len(p.rules) - 1
-	}
-	for i := range p.rules[:decides+1] {
+func (p *Policy) next(e *evaluation, decides *rule) (first time.Time) {
+	for i := range p.rules {
 		r := &p.rules[i]
 		if r.shadow || r.expired(e.now) {
 			continue
@@ -50,6 +47,9 @@ func (p *Policy) next(e *evaluation, decides int) (first time.Time) {
 		r.begin(e)
 		first = nextOf(r.when, e, first)
 		first = nextOf(r.unless, e, first)
+		if r == decides {
+			break
+		}
 	}
 	return first
 }

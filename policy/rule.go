@@ -23,11 +23,12 @@ type rule struct {
 	when, unless []clause
 	demand       Confidence // of facts about the device; none: of any
 	decision     Decision
-	outcome      int // rules of the same number say the same, besides their messages
+	failed       Decision // if it cannot be evaluated
+	outcome      int      // rules of the same number say the same, besides their messages
 }
 
 // begin makes e see what the rule may see.
-func (r *rule) begin(e *evaluation) { e.demand = r.demand }
+func (r *rule) begin(e *evaluation) { e.demand, e.fault = r.demand, "" }
 
 // expired says whether the rule's time is over. A moment that is not known, which only
 // tests have, is before all others.
@@ -35,11 +36,12 @@ func (r *rule) expired(now time.Time) bool {
 	return !r.expires.IsZero() && !now.Before(r.expires)
 }
 
+// match says whether the rule matches, if e has no fault afterwards.
 func (r *rule) match(e *evaluation) bool {
+	r.begin(e)
 	if r.expired(e.now) {
 		return false
 	}
-	r.begin(e)
 	return all(r.when, e) && (len(r.unless) == 0 || !all(r.unless, e))
 }
 
@@ -116,6 +118,7 @@ func (r *reader) readRule(n ast.Node, first map[string]int) (rl rule) {
 	}
 	rl.demand = r.demand
 	rl.decision = Decision{RuleID: rl.id, Reason: Denied}
+	rl.failed = Decision{RuleID: rl.id, Reason: RuleFailed}
 	walk(slices.Concat(rl.when, rl.unless), func(c *clause) {
 		if c.key == "source" {
 			rl.decision.Reason = DeniedSource
