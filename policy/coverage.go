@@ -60,7 +60,8 @@ func (p *Policy) cover(c *Coverage, e *evaluation) {
 			continue
 		}
 		r.begin(e)
-		if !coverAll(r.when, rc.When, e) || len(r.unless) > 0 && coverAll(r.unless, rc.Unless, e) {
+		matched := coverAll(r.when, rc.When, e) && (len(r.unless) == 0 || !coverAll(r.unless, rc.Unless, e))
+		if !matched && e.fault == "" {
 			continue
 		}
 		if rc.Matched++; !r.shadow {

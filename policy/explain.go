@@ -19,10 +19,12 @@ const (
 	Excused                // its unless holds
 	Expired                // its date is over: it matches nobody any more
 	Shadowed               // it matches, and is in shadow: it decides nothing
+	Failed                 // it could not be evaluated, and so it refuses
 )
 
 var fateNames = [...]string{
 	NotReached: "not reached", Matched: "matched", Stopped: "stopped", Excused: "excused", Expired: "expired", Shadowed: "shadow",
+	Failed: "failed",
 }
 
 // String returns the word that is printed.
@@ -71,6 +73,7 @@ type RuleTrace struct {
 	Place       string        `json:"place"` // file:line
 	Fate        Fate          `json:"fate"`
 	Shadow      bool          `json:"shadow,omitempty"`
+	Fault       string        `json:"fault,omitempty"`  // why it failed
 	Verdict     string        `json:"verdict"`          // if it decided
 	Expires     time.Time     `json:"expires,omitzero"` // of one that does
 	When        []ClauseTrace `json:"when,omitempty"`   // as far as it was looked at
@@ -114,7 +117,7 @@ func (p *Policy) Explain(now time.Time, f *Facts) Explanation {
 			continue
 		}
 		t.trace(r, e, asked)
-		decided = t.Fate == Matched
+		decided = t.Fate == Matched || t.Fate == Failed && !r.shadow
 	}
 	x.Facts = knownFacts(now, f, asked)
 	x.Sentence = x.sentence(f)
@@ -128,6 +131,11 @@ func (t *RuleTrace) trace(r *rule, e *evaluation, asked map[string]bool) {
 		return
 	}
 	r.begin(e)
+	defer func() {
+		if t.Fault = e.fault; t.Fault != "" {
+			t.Fate, t.Verdict = Failed, Deny.String()
+		}
+	}()
 	for i := range r.when {
 		c := r.traceClause(&r.when[i], e, asked)
 		t.When = append(t.When, c)
@@ -164,9 +172,11 @@ func (r *rule) traceClause(c *clause, e *evaluation, asked map[string]bool) Clau
 	if !t.Held && r.demand > NoConfidence && strings.HasPrefix(c.key, "device.") && c.key != "device.confidence" {
 		t.Demand = r.demand.String()
 	}
-	for i := range c.kids {
+	fault := e.fault
+	for i := range c.kids { // all of them, also those that were not asked
 		t.Kids = append(t.Kids, r.traceClause(&c.kids[i], e, asked))
 	}
+	e.fault = fault
 	return t
 }
 
@@ -217,8 +227,11 @@ func (x *Explanation) sentence(f *Facts) string {
 	}
 	var rule *RuleTrace
 	for i := range x.Rules {
-		if x.Rules[i].Fate == Matched {
-			rule = &x.Rules[i]
+		switch t := &x.Rules[i]; {
+		case t.Fate == Matched:
+			rule = t
+		case t.Fate == Failed && !t.Shadow:
+			return fmt.Sprintf("%s is refused by rule %s, which could not be evaluated: %s.", who, t.ID, t.Fault)
 		}
 	}
 	if rule == nil {
@@ -264,7 +277,7 @@ func (x *Explanation) nearest() (best *RuleTrace) {
 			held = 1000 + len(t.When)
 		case Stopped:
 			held = len(t.When) - 1
-		case NotReached, Matched, Expired, Shadowed:
+		case NotReached, Matched, Expired, Shadowed, Failed:
 		}
 		if held > most {
 			best, most = t, held
@@ -445,6 +458,7 @@ func (x *Explanation) writeRules(b *strings.Builder) {
 // fateWords are what the table of rules says.
 var fateWords = [...]string{
 	NotReached: "", Matched: "DECIDES", Stopped: "no", Excused: "excused", Expired: "expired", Shadowed: "in shadow",
+	Failed: "FAILED",
 }
 
 // why is the reason for a rule's fate, on one line.
@@ -454,6 +468,8 @@ func (t *RuleTrace) why() string {
 		return t.When[len(t.When)-1].lacks()
 	case Excused:
 		return "unless " + wanted(t.Unless)
+	case Failed:
+		return t.Fault
 	case Expired:
 		return "since " + t.Expires.Format(time.RFC3339)
 	case Matched, Shadowed:

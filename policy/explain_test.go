@@ -133,7 +133,7 @@ func TestExplainIsOfTheDecision(t *testing.T) {
 						if n := len(r.When); n == 0 || r.When[n-1].Held {
 							t.Errorf("%s is stopped by %+v", r.ID, r.When)
 						}
-					case Excused, Expired, Shadowed:
+					case Excused, Expired, Shadowed, Failed:
 					}
 					if r.ID != p.rules[i].id || r.Place == "" {
 						t.Errorf("%+v", r)
@@ -147,5 +147,36 @@ func TestExplainIsOfTheDecision(t *testing.T) {
 	}
 	if got := fmt.Sprint(Fate(200), Matched, HowUnknown, How(99)); got != "not reached matched unknown unknown" {
 		t.Error(got)
+	}
+}
+
+// A rule that cannot be evaluated refuses, and the explanation says why; in shadow it
+// decides nothing.
+func TestExplainOfAFault(t *testing.T) {
+	text := `version: 1
+rules:
+  - {id: odd, SHADOW when: {user: alice, any: [{tunnel: PPTP}, {cel: 'groups[3] == "x"'}]}, then: permit}
+  - {id: rest, when: {user: alice}, then: permit}
+`
+	f := Facts{User: "alice", Groups: []string{"Staff"}}
+	p := load(t, strings.Replace(text, "SHADOW", "", 1))
+	x, d := p.Explain(time.Time{}, &f), p.Evaluate(time.Time{}, &f)
+	if d.Fault == "" || x.Rules[0].Fate != Failed || x.Rules[0].Fault != d.Fault || x.Rules[1].Fate != NotReached ||
+		x.Sentence != "alice is refused by rule odd, which could not be evaluated: "+d.Fault+"." {
+		t.Errorf("%+v\n%s", d, x.String())
+	}
+	// What is not asked, for another of any holds, cannot fail.
+	f.Tunnel = "PPTP"
+	if x, d := p.Explain(time.Time{}, &f), p.Evaluate(time.Time{}, &f); d.RuleID != "odd" || d.Fault != "" || x.Rules[0].Fate != Matched {
+		t.Errorf("%+v\n%s", d, x.String())
+	}
+	f.Tunnel = ""
+	p = load(t, strings.Replace(text, "SHADOW", "shadow: true,", 1))
+	if x := p.Explain(time.Time{}, &f); x.Rules[0].Fate != Failed || x.Rules[1].Fate != Matched || x.Verdict != "permit" {
+		t.Errorf("%s", x.String())
+	}
+	q, left := p.Renamed(func(_, name string) string { return name })
+	if len(left) != 1 || !strings.HasPrefix(left[0], `policy.yaml:3: rule odd: cel: groups[3] == "x"`) || q.Evaluate(time.Time{}, &f).RuleID != "rest" {
+		t.Errorf("%q", left)
 	}
 }
