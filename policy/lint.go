@@ -82,7 +82,7 @@ var checks []check
 func init() {
 	checks = []check{
 		{Check{"permit-without-factor", "A rule permits without a second factor whoever knows a password, wherever he is: no condition says where from (source, country, asn), by which server (nas), with which device, or that a factor has come."}, checkFactor, nil},
-		{Check{"unknown-device", "A rule decides by facts of the device, and no rule says what becomes of the same people with a device of which nothing is known. It is an error where the rule denies: they get past it."}, checkUnknownDevice, nil},
+		{Check{"unknown-device", "A rule decides by facts of the device, and nobody said what becomes of the same people with a device of which nothing is known: no rule about such devices takes them, and none that denies or isolates. It is an error where the rule denies: they get past it."}, checkUnknownDevice, nil},
 		{Check{"unknown-lets-in", "A rule permits those of whom something is not so (not, unless), and so those of whom it is not known. It is an error where it is about the device."}, checkUnknown, nil},
 		{Check{"unreachable", "A rule never matches, because an earlier one matches whenever it would. It is an error where the earlier one permits and this one denies."}, checkReachable, nil},
 		{Check{"no-such-group", "A rule names a group that the directory does not have. It is an error where nobody being in the group lets somebody in. Looked for on request only."}, checkGroups, nil},

@@ -87,31 +87,27 @@ func aboutDevice(c clause) bool {
 		slices.ContainsFunc(c.kids, aboutDevice)
 }
 
-// checkUnknownDevice: a rule with conditions on the device needs one, itself or another,
-// for the same people with a device of which nothing is known. That is one that has
-// conditions on the device, too; those of its when hold for such a device, and its unless,
-// if there is one, does not; and its other conditions hold whenever the other conditions
-// of the rule do. So who reads the file sees what becomes of them.
+// checkUnknownDevice: where a rule has conditions on the device, somebody must have said
+// what becomes of the same people with a device of which nothing is known. The first rule
+// that is sure to match those must have conditions on the device, too, so that it is about
+// them, or refuse or isolate whoever comes to it. A rule is sure to match them when its
+// conditions on the device hold for such a device, its other ones hold whenever the other
+// conditions of the rule do, and its unless, if it has one, asks for more of the device.
 //
 // It is an error for a rule that denies, which such people get past, and a warning for one
 // that permits, which does not let them in.
 func checkUnknownDevice(l *linter, i int) {
 	r := &l.p.rules[i]
-	if !l.inForce(r) || !slices.ContainsFunc(slices.Concat(r.when, r.unless), aboutDevice) {
+	if !l.inForce(r) || !asksDevice(r) {
 		return
 	}
 	people := slices.DeleteFunc(slices.Clone(r.when), aboutDevice)
-	escapes := func(c clause) bool { return aboutDevice(c) && !l.holds(c, unknownFacts) }
 	for j := range l.p.rules {
-		u := &l.p.rules[j]
-		if !l.inForce(u) || !slices.ContainsFunc(slices.Concat(u.when, u.unless), aboutDevice) ||
-			len(u.unless) > 0 && !slices.ContainsFunc(u.unless, escapes) {
-			continue
-		}
-		if !slices.ContainsFunc(u.when, func(c clause) bool {
-			return escapes(c) || !aboutDevice(c) && !impliedByAny(people, c, true)
-		}) {
-			return
+		if u := &l.p.rules[j]; l.inForce(u) && l.takesUnknown(u, people) {
+			if asksDevice(u) || u.decision.Verdict == Deny || u.decision.Obligations.Isolate {
+				return
+			}
+			break
 		}
 	}
 	s := SeverityWarning
@@ -119,8 +115,24 @@ func checkUnknownDevice(l *linter, i int) {
 		s = SeverityError
 	}
 	l.about(i, "unknown-device", s, r.pos,
-		"Add a rule for the same people with device.known: false, or with none among the values, that says what becomes of them.",
+		"Add a rule behind it for the same people: one with device.known: false, or one without conditions on the device that denies or isolates the rest.",
 		"rule %q looks at the device, and no rule is for the same people with a device of which nothing is known", r.id)
+}
+
+func asksDevice(r *rule) bool {
+	return slices.ContainsFunc(r.when, aboutDevice) || slices.ContainsFunc(r.unless, aboutDevice)
+}
+
+// takesUnknown says whether a rule is sure to match people with a device of which nothing
+// is known.
+func (l *linter) takesUnknown(u *rule, people []clause) bool {
+	fails := func(c clause) bool { return aboutDevice(c) && !l.holds(c, unknownFacts) }
+	if len(u.unless) > 0 && !slices.ContainsFunc(u.unless, fails) {
+		return false
+	}
+	return !slices.ContainsFunc(u.when, func(c clause) bool {
+		return fails(c) || !aboutDevice(c) && !impliedByAny(people, c, true)
+	})
 }
 
 // checkUnknown looks for what a permit excludes and would not exclude if it were not

@@ -195,3 +195,32 @@ func TestAcceptMistakes(t *testing.T) {
 		}
 	}
 }
+
+// TestShippedPolicies: what we show people has nothing to find and is formatted.
+func TestShippedPolicies(t *testing.T) {
+	names, err := filepath.Glob(filepath.Join("..", "deploy", "policies", "*.yaml"))
+	if err != nil || len(names) < 10 {
+		t.Fatalf("%d policies, %v", len(names), err)
+	}
+	for _, name := range append(names, filepath.Join("..", "deploy", "policy.example.yaml")) {
+		files, err := Collect(name, os.ReadFile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := LoadFiles(files, Tested())
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		for _, f := range p.Lint(LintConfig{Now: lintNow}) {
+			if f.Severity != SeverityInfo {
+				t.Error(f.String())
+			}
+		}
+		for _, f := range files {
+			if out, err := Format(f.Name, f.Text); err != nil || string(out) != string(f.Text) {
+				t.Errorf("%s is not formatted: postern policy fmt -w (%v)", f.Name, err)
+			}
+		}
+	}
+}
