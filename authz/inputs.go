@@ -1,6 +1,8 @@
 package authz
 
 import (
+	"fmt"
+
 	"postern/authz/inputs"
 	"postern/authz/session"
 	"postern/policy"
@@ -24,7 +26,7 @@ func (d *Decider) keepLogin(l *login, reason Reason) {
 		r.Factor = l.factor.String()
 	}
 	r.Facts = policy.Facts{User: l.user, Source: l.req.Source, NAS: l.req.NAS.ID}
-	ruled(r, &l.decision, l.facts)
+	d.ruled(r, &l.decision, l.facts)
 	d.cfg.Inputs.Write(r)
 }
 
@@ -38,7 +40,7 @@ func (d *Decider) keepStepUp(l *login, rec *StepUpRecord) {
 	if rec.Factor != FactorNone {
 		r.Factor = rec.Factor.String()
 	}
-	ruled(r, &l.decision, l.facts)
+	d.ruled(r, &l.decision, l.facts)
 	d.cfg.Inputs.Write(r)
 }
 
@@ -51,7 +53,7 @@ func (d *Decider) keepReview(rec *session.Record, decision *policy.Decision, rea
 	}
 	r := ofSession(rec)
 	r.At, r.Kind, r.Verdict, r.Reason, r.Factor = d.cfg.Clock(), inputs.Review, answerTo(reason).verdict.String(), reason.String(), rec.Factor
-	ruled(r, decision, facts)
+	d.ruled(r, decision, facts)
 	d.cfg.Inputs.Write(r)
 }
 
@@ -65,7 +67,7 @@ func ofSession(rec *session.Record) *inputs.Record {
 }
 
 // ruled adds what the policy was asked and what it said; nil: it was not.
-func ruled(r *inputs.Record, decision *policy.Decision, facts *policy.Facts) {
+func (d *Decider) ruled(r *inputs.Record, decision *policy.Decision, facts *policy.Facts) {
 	if facts == nil {
 		return
 	}
@@ -73,5 +75,10 @@ func ruled(r *inputs.Record, decision *policy.Decision, facts *policy.Facts) {
 	r.Outcome, r.Rule, r.Policy = decision.Verdict, decision.RuleID, decision.Version
 	if decision.Verdict == policy.Permit {
 		r.Terms = decision.Obligations.Terms()
+	}
+	if facts.Country != "" || facts.ASN != 0 {
+		if by, ok := d.cfg.Geo.(fmt.Stringer); ok {
+			r.Provenance.Geo = by.String()
+		}
 	}
 }

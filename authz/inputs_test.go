@@ -2,6 +2,7 @@ package authz
 
 import (
 	"context"
+	"net/netip"
 	"reflect"
 	"sync"
 	"testing"
@@ -114,9 +115,22 @@ func TestInputsAreKept(t *testing.T) {
 		t.Errorf("%+v", list)
 	}
 
+	// Which databases said where it came from is kept where they said anything.
+	w.cfg.Geo = dated{}
+	w.login(t, PolicyDenied, w.request("mallory", password("mallory")))
+	if r = one(t); r.Facts.Country != "DE" || r.Provenance.Geo != "country of 2026-11-01" {
+		t.Errorf("%+v", r)
+	}
+
 	// Nobody has to keep them.
 	w.cfg.Inputs = nil
 	if res := w.Decide(ctx, w.request("mallory", password("mallory"))); res.Reason != PolicyDenied {
 		t.Error(res.Reason)
 	}
 }
+
+// dated is a database of countries that says of when it is.
+type dated struct{}
+
+func (dated) Lookup(netip.Addr) (string, uint32) { return "DE", 0 }
+func (dated) String() string                     { return "country of 2026-11-01" }

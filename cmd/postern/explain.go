@@ -167,7 +167,7 @@ func (c *cli) explainRecord(ctx context.Context, cfg *config.Service, r *inputs.
 				f.From += " " + x.Realm
 			}
 		} else if f.From != "" && (f.Key == "country" || f.Key == "asn") && r.Provenance.Geo != "" {
-			f.From = r.Provenance.Geo
+			f.From = "database: " + r.Provenance.Geo
 		}
 	}
 	return x, nil

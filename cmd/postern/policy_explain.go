@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -18,6 +19,7 @@ import (
 	"postern/authz/posture"
 	"postern/cmd/internal/service"
 	"postern/internal/config"
+	"postern/internal/geo"
 	"postern/internal/seal"
 	"postern/internal/store"
 	"postern/policy"
@@ -145,6 +147,12 @@ func (c *cli) live(ctx context.Context, cfg *config.Service, s *suppose, at time
 		return nil, err
 	}
 	f.Groups = append(f.Groups, s.groups...)
+	places, err := geo.Open(string(cfg.Geo.Country), string(cfg.Geo.ASN), nil)
+	if err != nil {
+		return nil, err
+	}
+	country, asn := places.Lookup(f.Source)
+	f.Country, f.ASN = cmp.Or(f.Country, country), cmp.Or(f.ASN, asn)
 	opened, err := c.withFreeStore(cfg, func(st store.Store) error {
 		shield, device := service.NewShield(cfg).Ask(f.User, f.Source), posture.Ask(f.User, tag, f.ClientName)
 		if err := st.Do(ctx, store.Join(append(shield.Seqs(), device.Seqs()...))...); err != nil {
