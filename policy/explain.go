@@ -249,6 +249,9 @@ func (x *Explanation) sentence(f *Facts) string {
 	for _, c := range rule.When {
 		because = append(because, c.phrase())
 	}
+	if n := len(rule.Unless); n > 0 { // the one that keeps the exception away
+		because = append(because, rule.Unless[n-1].isNot())
+	}
 	s := who + " is refused"
 	if x.Decision.Verdict == Permit {
 		s = who + " is permitted"
@@ -350,6 +353,17 @@ func (c *ClauseTrace) lacks() string {
 		s += ", believed at least as " + c.Demand
 	}
 	return s
+}
+
+// isNot says of a condition that it does not hold, where nobody wants it to.
+func (c *ClauseTrace) isNot() string {
+	if _, ok := lacking[c.Key]; ok && c.Had != missing || c.Had == "" {
+		return c.lacks()
+	}
+	if c.Had == missing {
+		return c.Key + " is not known"
+	}
+	return c.Key + " is " + c.Had + " and not " + c.words()
 }
 
 func (c *ClauseTrace) filled(phrase string) string {
@@ -478,9 +492,14 @@ func (t *RuleTrace) why() string {
 			s = "would " + s
 		}
 		if len(t.When) == 0 {
-			return s + " everybody"
+			s += " everybody"
+		} else {
+			s += ", " + wanted(t.When)
 		}
-		return s + ", " + wanted(t.When)
+		if n := len(t.Unless); n > 0 {
+			s += "; " + t.Unless[n-1].isNot()
+		}
+		return s
 	case NotReached:
 	}
 	return ""
