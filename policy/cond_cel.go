@@ -11,7 +11,7 @@ import (
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/cost"
 	"cel.dev/cel-go/common/types"
-	"cel.dev/cel-go/common/types/ref"
+	celref "cel.dev/cel-go/common/types/ref"
 	"github.com/goccy/go-yaml/ast"
 )
 
@@ -316,7 +316,7 @@ func (m isTrue) next(e *evaluation) (never time.Time) {
 
 // versionAtLeast is device.os_version.atLeast("10.0.19045"): of what is no version it is
 // false.
-func versionAtLeast(have, want ref.Val) ref.Val {
+func versionAtLeast(have, want celref.Val) celref.Val {
 	bound, err := parseVersionBound(string(want.(types.String)))
 	if err != nil || bound.comparator != equal {
 		return types.NewErr("%q is no version", want)

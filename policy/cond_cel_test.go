@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"cel.dev/cel-go/common/types/ref"
+	celref "cel.dev/cel-go/common/types/ref"
 )
 
 var noon = time.Date(2026, 11, 24, 12, 0, 30, 0, time.UTC)
@@ -39,7 +39,7 @@ func TestCELFactsAreAlwaysThere(t *testing.T) {
 			e := p.evaluation(now, f)
 			for _, v := range celVariables {
 				value, ok := e.ResolveName(v.name)
-				rv, isVal := value.(ref.Val)
+				rv, isVal := value.(celref.Val)
 				if !ok || !isVal || rv.Type().TypeName() != v.kind.TypeName() {
 					t.Errorf("%s is %T", v.name, value)
 				}

@@ -324,28 +324,53 @@ func (w *window) of(day int) bool {
 	return !holiday
 }
 
-// next is when a window may begin or end next: not before the clock shows another day, the
-// time that it begins or ends, or is changed.
+// maxBoundaries bounds how far ahead the end of a window is looked for, ours: more than a
+// week, in which each day has three.
+const maxBoundaries = 32
+
+// next is when the first of the windows begins or ends, or as far as was looked ahead.
 func (m inTime) next(e *evaluation) (first time.Time) {
 	if e.now.IsZero() {
 		return first
 	}
 	for i := range m.windows {
-		w := &m.windows[i]
-		local := e.now.In(e.zones[w.zone])
-		_, offset := local.Zone()
-		_, second := dayOf(e.now, offset)
-		midnight := e.now.Truncate(time.Second).Add(-time.Duration(second) * time.Second)
-		for _, s := range [...]int{w.from, w.to, wholeDay} {
-			at := midnight.Add(time.Duration(s) * time.Second)
-			if !at.After(e.now) {
-				at = midnight.Add(time.Duration(s+wholeDay) * time.Second)
-			}
-			first = sooner(first, at, e.now)
+		first = sooner(first, m.windows[i].next(e.now, e.zones[m.windows[i].zone]), e.now)
+	}
+	return first
+}
+
+func (w *window) next(now time.Time, zone *time.Location) time.Time {
+	inside := w.at(now, zone)
+	for range maxBoundaries {
+		if now = w.boundary(now, zone); w.at(now, zone) != inside {
+			break
 		}
-		if _, changed := local.ZoneBounds(); !changed.IsZero() {
-			first = sooner(first, changed, e.now)
+	}
+	return now
+}
+
+// at says whether the zone's clock shows a time in the window.
+func (w *window) at(now time.Time, zone *time.Location) bool {
+	_, offset := now.In(zone).Zone()
+	return w.has(dayOf(now, offset))
+}
+
+// boundary is the first instant after now at which the clock shows another day, or the
+// time that the window begins or ends, or is changed.
+func (w *window) boundary(now time.Time, zone *time.Location) (first time.Time) {
+	local := now.In(zone)
+	_, offset := local.Zone()
+	_, second := dayOf(now, offset)
+	midnight := now.Truncate(time.Second).Add(-time.Duration(second) * time.Second)
+	for _, s := range [...]int{w.from, w.to, wholeDay} {
+		at := midnight.Add(time.Duration(s) * time.Second)
+		if !at.After(now) {
+			at = midnight.Add(time.Duration(s+wholeDay) * time.Second)
 		}
+		first = sooner(first, at, now)
+	}
+	if _, changed := local.ZoneBounds(); !changed.IsZero() {
+		first = sooner(first, changed, now)
 	}
 	return first
 }

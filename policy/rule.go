@@ -21,6 +21,7 @@ type rule struct {
 	accept       []accepted
 	shadow       bool // it decides nothing
 	when, unless []clause
+	fallible     bool       // it may fail: it has expressions
 	demand       Confidence // of facts about the device; none: of any
 	decision     Decision
 	failed       Decision // if it cannot be evaluated
@@ -123,6 +124,7 @@ func (r *reader) readRule(n ast.Node, first map[string]int) (rl rule) {
 		if c.key == "source" {
 			rl.decision.Reason = DeniedSource
 		}
+		rl.fallible = rl.fallible || c.key == "cel"
 	})
 	if e := find(entries, "then"); e != nil {
 		r.readThen(e.val, &rl.decision)
