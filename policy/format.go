@@ -138,11 +138,11 @@ func (f *formatter) orderTest(test *element) {
 	test.sort([]string{"name"})
 	test.last("expect")
 	for _, expect := range test.under("expect") {
-		expect.sort(append([]string{"verdict", "rule"}, obligationKeys()...))
+		expect.sort(append([]string{"verdict", "rule", "shadow"}, obligationKeys()...))
 	}
-	test.last("cases")
-	for _, c := range test.below("cases") {
-		f.orderTest(c)
+	test.last("table")
+	for _, row := range test.below("table") {
+		f.orderTest(row)
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 )
 
 func policyCommand(c *cli) *cobra.Command {
-	return group("policy", "Policies", policyCheck(c), policyFormat(c), policyTest(c), policyReplay(c), policyExplain(c),
+	return group("policy", "Policies", policyCheck(c), policyFormat(c), policySchema(c), policyTest(c), policyReplay(c), policyExplain(c),
 		policyDiff(c), policyManifest(c), policySign(c), policyActivate(c), policyRollback(c), policyWithdraw(c), policyStatus(c), policyHistory(c), policyShow(c))
 }
 
