@@ -224,3 +224,16 @@ func TestShippedPolicies(t *testing.T) {
 		}
 	}
 }
+
+// TestGuideKnowsTheFindings: the guide's table says of each what we say.
+func TestGuideKnowsTheFindings(t *testing.T) {
+	b, err := os.ReadFile(filepath.Join("..", "deploy", "POLICY.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range Checks() {
+		if row := "\n| `" + c.Name + "` | " + c.Says + " |\n"; !strings.Contains(string(b), row) {
+			t.Errorf("POLICY.md has no row%s", row)
+		}
+	}
+}
