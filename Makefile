@@ -6,10 +6,19 @@ FUZZTIME ?= 3m
 BENCH ?= .
 GOTEST := go run ./internal/housekeeping/gotest
 
-.PHONY: build check fmt vet lint rules test versions unit integration lab fuzz bench
+.PHONY: agent build check fmt vet lint rules test versions unit integration lab fuzz bench
 
 build:
 	go build -trimpath -o bin/ ./cmd/...
+
+# The agent for the computers it runs on: static, one file each.
+AGENTS := linux/amd64 linux/arm64 windows/amd64 windows/arm64
+
+agent:
+	@for on in $(AGENTS); do os=$${on%/*} arch=$${on#*/} suffix=; [ $$os = windows ] && suffix=.exe; \
+	  CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch go build -trimpath -ldflags '-s -w' -o bin/postern-agent-$$os-$$arch$$suffix ./cmd/postern-agent && \
+	  ls -l bin/postern-agent-$$os-$$arch$$suffix || exit 1; \
+	done
 
 # Everything that can be said about the code without running it.
 check: fmt vet lint rules
@@ -21,6 +30,7 @@ fmt:
 vet:
 	go vet ./...
 	go vet -tags integration ./...
+	GOOS=windows go vet ./cmd/postern-agent/...
 
 lint:
 	go tool golangci-lint run
@@ -35,6 +45,7 @@ test:
 	bash integration/apt.sh
 	@$(MAKE) --no-print-directory versions
 	@$(MAKE) --no-print-directory check
+	@$(MAKE) --no-print-directory agent
 	@$(MAKE) --no-print-directory unit
 	@$(MAKE) --no-print-directory integration
 

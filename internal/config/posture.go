@@ -6,4 +6,7 @@ import "time"
 type Posture struct {
 	// Fresh is how old an agent's report may be to say which device a login comes from.
 	Fresh time.Duration `yaml:"fresh" default:"15m" min:"1m" max:"24h"`
+	// SelfEnrol lets users make tickets for computers of their own in the portal; else it
+	// takes an operator.
+	SelfEnrol bool `yaml:"self_enrol" default:"false"`
 }

@@ -127,7 +127,7 @@ type MFA struct {
 	// DeviceSeparator stands between name and device: alice%LT-0231+123456. "off" where
 	// names of accounts have one in them.
 	DeviceSeparator DeviceSeparator `yaml:"device_separator" default:"%"`
-	Digits    int       `yaml:"digits" default:"6" min:"6" max:"8"`
+	Digits          int             `yaml:"digits" default:"6" min:"6" max:"8"`
 	// Window is how many steps of 30 s before and after now are accepted.
 	Window int `yaml:"window" default:"1" min:"0" max:"10"`
 	// Issuer is what authenticator apps show.

@@ -21,6 +21,8 @@ cmd/postern-gateway     cmd/internal/node cmd/internal/daemon pptp/... internal/
 cmd/postern-radiusd     cmd/internal/service cmd/internal/daemon radiusd/... authz/... policy/... internal/...
 cmd/postern             cmd/postern/... cmd/internal/... pptp/... radiusd/... authz/... policy/... internal/...
 cmd/postern/...         cmd/postern/... cmd/internal/... pptp/... radiusd/... authz/... policy/... internal/...
+cmd/postern-agent       cmd/postern-agent/... internal/report
+cmd/postern-agent/...   internal/report
 cmd/internal/node       cmd/internal/peers pptp/... internal/...
 cmd/internal/service    cmd/internal/peers radiusd/... authz/... policy/... internal/...
 cmd/internal/lab        cmd/internal/... pptp/... radiusd/... authz/... policy/... internal/...
@@ -63,6 +65,10 @@ var links = []struct {
 	{"cmd/postern-gateway", []string{ // a captured node must have nothing to give away
 		"postern/authz", "postern/policy", "postern/radiusd", "postern/internal/store",
 		"github.com/redis/go-redis", "github.com/go-ldap/ldap", "github.com/pquerna/otp", "go.etcd.io/bbolt",
+	}},
+	{"cmd/postern-agent", []string{ // everybody's computer runs it
+		"postern/authz", "postern/policy", "postern/radiusd", "postern/pptp", "postern/internal/store",
+		"github.com/redis/go-redis", "github.com/go-ldap/ldap", "cel.dev/cel-go", "github.com/spf13/cobra",
 	}},
 	{"cmd/postern-radiusd", []string{ // the service terminates no tunnel and opens no device
 		"postern/pptp", "github.com/songgao/water",

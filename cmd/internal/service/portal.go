@@ -22,7 +22,7 @@ func portalConfig(cfg *config.Service) portal.Config {
 		Listen: string(p.Listen), URL: string(p.URL), Cert: string(p.Cert), Key: string(p.Key), EnrolFrom: p.EnrolFrom,
 		Default: string(p.Default), Name: string(p.Name), Mark: string(p.Mark), Support: string(p.Support), Separator: byte(cfg.MFA.Separator),
 		Idle: p.Idle, Lifetime: p.Lifetime, PerSource: p.Limits.PerSource, PerUser: p.Limits.PerUser,
-		Connections: p.Limits.Connections, PerAddress: p.Limits.PerAddress,
+		Connections: p.Limits.Connections, PerAddress: p.Limits.PerAddress, SelfEnrol: cfg.Posture.SelfEnrol,
 	}
 	for _, l := range p.Languages {
 		c.Languages = append(c.Languages, string(l))
