@@ -216,7 +216,7 @@ func (e *evaluation) ResolveName(name string) (any, bool) {
 	return v.value(e), true
 }
 
-func readCEL(r *reader, n ast.Node) matcher {
+func readCEL(r *reader, n ast.Node) (m matcher) {
 	s, ok := r.text(n, expectCEL)
 	if !ok {
 		return nil
@@ -230,6 +230,13 @@ func readCEL(r *reader, n ast.Node) matcher {
 		r.fail(position(n), fmt.Sprintf("at most %d octets, or conditions of its own", maxExpression), "an expression of %d octets", len(s))
 		return nil
 	}
+	defer func() {
+		// The compiler is somebody else's; a file must not be able to end us.
+		if p := recover(); p != nil {
+			r.fail(position(n), "", "in CEL: the compiler gave up (%v)", p)
+			m = nil
+		}
+	}()
 	checked, issues := env.Compile(s)
 	if issues.Err() != nil {
 		for _, e := range issues.Errors() {
@@ -252,13 +259,13 @@ func readCEL(r *reader, n ast.Node) matcher {
 		r.fail(position(n), expectCEL, "in CEL: %s", celMessage(err.Error()))
 		return nil
 	}
-	m := isTrue{program: program}
+	timed := false
 	for _, ref := range checked.NativeRep().ReferenceMap() {
 		if v := celIndex()[ref.Name]; v != nil && v.timed {
-			m.timed = true
+			timed = true
 		}
 	}
-	return m
+	return isTrue{program, timed}
 }
 
 func costText(max uint64) string {
