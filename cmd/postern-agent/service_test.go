@@ -53,7 +53,7 @@ func install(t *testing.T) *installation {
 	one.Edit(t, "radiusd.yaml", "store: {path: state/store.db}", fmt.Sprintf("store: {kind: redis, urls: [%q]}", redis.URL()))
 	two := second(t, one)
 	for _, s := range []*cmdtest.Site{one, two} {
-		cmdtest.Start(t, "postern-radiusd", "-config", s.Radiusd).Await(t, "service running", 1)
+		cmdtest.Start(t, "postern-radiusd", "-config", s.Radiusd).Await(t, `"msg":"running"`, 1)
 	}
 	return &installation{one: one, two: two, store: redis.Open(t), config: one.Radiusd, dir: filepath.Join(t.TempDir(), "agent")}
 }
