@@ -154,6 +154,7 @@ type linter struct {
 	used     map[accepted]bool
 	asked    map[string]groupAnswer // by folded name
 	bodies   []ast.Node             // of the files
+	spelled  map[int]string         // groups by number, as the files have them
 	findings []Finding
 }
 

@@ -152,22 +152,21 @@ func (l *linter) groupsOf(c *clause) (groups []string) {
 	case inDeviceGroup:
 		numbers = m.groups
 	}
-	if len(numbers) == 0 {
-		return nil
-	}
-	spelled := make(map[int]string, len(l.p.groups))
-	for folded, i := range l.p.groups {
-		spelled[i] = folded
-	}
-	for _, body := range l.bodies {
-		texts(body, func(s string) {
-			if i, ok := l.p.groups[foldString(s)]; ok {
-				spelled[i] = s
-			}
-		})
+	if l.spelled == nil {
+		l.spelled = make(map[int]string, len(l.p.groups))
+		for folded, i := range l.p.groups {
+			l.spelled[i] = folded
+		}
+		for _, body := range l.bodies {
+			texts(body, func(s string) {
+				if i, ok := l.p.groups[foldString(s)]; ok {
+					l.spelled[i] = s
+				}
+			})
+		}
 	}
 	for _, i := range numbers {
-		groups = append(groups, spelled[i])
+		groups = append(groups, l.spelled[i])
 	}
 	return groups
 }

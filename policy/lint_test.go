@@ -80,6 +80,7 @@ var lintConditions = []string{
 	"not: {group: Trusted}", "not: {group: [Trusted, Guests]}", "not: {device.compliant: true}", "not: {any: [{group: Trusted}, {user: bob}]}",
 	"country: DE", "country: [DE, none]", "asn: 64496", "asn: [64496, none]", "key: [ntlm, tls]", "key: tls", "factor: code", "factor: [code, webauthn]",
 	"device: LT-1", "device: [LT-1, none]", "device.os: windows", "device.join: [tag, none]", "device.join: tag", "device.group: Trusted", "device.group: [Trusted, none]",
+	"cel: risk.user_failures > 3", `cel: "device.groups[0] == 'Trusted'"`, `any: [{cel: "device.groups[0] == 'Trusted'"}, {user: bob}]`,
 	"last_success: \"< 7d\"", "last_success: \"<= 30d\"", "device.os_version: \">= 10\"",
 }
 
