@@ -1,10 +1,11 @@
 # Installs postern-agent on Windows, as an administrator, and runs it as a task of SYSTEM
 # from when the computer starts. Beside this file: postern-agent.exe.
 #
-#   .\install.ps1 -Server https://vpn.example -Ticket TICKET
+#   .\install.ps1 -Server https://vpn.example -Ticket TICKET [-CA ca.pem]
 param(
   [Parameter(Mandatory)] [string] $Server,
-  [Parameter(Mandatory)] [string] $Ticket
+  [Parameter(Mandatory)] [string] $Ticket,
+  [string] $CA # of the portal's certificate, where it is your own
 )
 $ErrorActionPreference = 'Stop'
 
@@ -14,7 +15,9 @@ Copy-Item -Force (Join-Path $PSScriptRoot 'postern-agent.exe') $dir
 $exe = Join-Path $dir 'postern-agent.exe'
 
 # The ticket goes by standard input: other users see command lines.
-$Ticket | & $exe enrol --server $Server --ticket -
+$enrol = @('enrol', '--server', $Server, '--ticket', '-')
+if ($CA) { $enrol += '--ca', $CA }
+$Ticket | & $exe @enrol
 if ($LASTEXITCODE -ne 0) { exit $LASTEXITCODE }
 
 $action = New-ScheduledTaskAction -Execute $exe -Argument 'run'

@@ -98,7 +98,7 @@ func TestEveryKeyCountsOrIsNamed(t *testing.T) {
 		"clients", "policy_file", "policy.signers_file", "policy.shadow_file", "log.level",
 		"portal.cert_file", "portal.key_file", "portal.enrol_from", "portal.languages", "portal.default_language", "portal.name", "portal.mark",
 		"portal.support", "portal.idle", "portal.lifetime", "portal.limits.per_source", "portal.limits.per_user", "portal.limits.connections",
-		"portal.limits.connections_per_address",
+		"portal.limits.connections_per_address", "posture.self_enrol",
 	}
 	leaves(reflect.ValueOf(new(config.Service)).Elem(), "", func(key string, set func(*config.Service)) {
 		changed := new(config.Service)

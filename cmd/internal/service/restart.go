@@ -31,7 +31,7 @@ func needRestart(old, now *config.Service) string {
 		{"policy.watch", old.PolicySource.Watch, now.PolicySource.Watch},
 		{"inputs", old.Inputs, now.Inputs},
 		{"geo", old.Geo, now.Geo},
-		{"posture", old.Posture, now.Posture},
+		{"posture.fresh", old.Posture.Fresh, now.Posture.Fresh},
 		{"disclose", old.Disclose, now.Disclose},
 		{"chap_secrets_server", old.ChapSecretsServer, now.ChapSecretsServer},
 		{"mfa", old.MFA, now.MFA},
