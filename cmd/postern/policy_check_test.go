@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
-
-	"postern/cmd/internal/cmdtest"
 )
 
 // checked is what policy check -o json prints.
@@ -20,8 +18,29 @@ type checked struct {
 	}
 }
 
+// openPolicy permits without a factor from anywhere.
+const openPolicy = `version: 1
+pools:
+  staff: [203.0.113.10-203.0.113.99]
+rules:
+  - id: plant
+    when: {group: Plant-Devices}
+    then:
+      permit: {factor: none, pool: staff}
+  - id: staff
+    when: {group: VPN-Users}
+    then:
+      permit: {pool: staff, session_timeout: 8h}
+tests:
+  - name: staff need a code
+    user: alice
+    groups: [VPN-Users]
+    source: 192.0.2.5
+    expect: {verdict: permit, rule: staff, factor: code}
+`
+
 // soundPolicy has nothing to find but what is for information.
-var soundPolicy = strings.Replace(cmdtest.PolicyText, "    when: {group: Plant-Devices}\n", "    accept: untested\n    when: {group: Plant-Devices, source: 198.51.100.0/24}\n", 1)
+var soundPolicy = strings.Replace(openPolicy, "    when: {group: Plant-Devices}\n", "    accept: untested\n    when: {group: Plant-Devices, source: 198.51.100.0/24}\n", 1)
 
 func TestPolicyCheck(t *testing.T) {
 	s := newSite(t)
@@ -41,7 +60,7 @@ func TestPolicyCheck(t *testing.T) {
 		t.Errorf("%s %v", out, err)
 	}
 
-	s.write(t, "broken.yaml", strings.NewReplacer("factor: none", "factor: nne", "then:\n      permit: {pool: staff,", "then:\n      permit: {pool: stuff,").Replace(cmdtest.PolicyText))
+	s.write(t, "broken.yaml", strings.NewReplacer("factor: none", "factor: nne", "then:\n      permit: {pool: staff,", "then:\n      permit: {pool: stuff,").Replace(openPolicy))
 	broken := s.path("broken.yaml")
 	for _, args := range [][]string{{"policy", "check", broken}, {"policy", "test", broken}} {
 		s.fails(t, "", broken+":8:24: ", args...)
@@ -62,7 +81,7 @@ func TestPolicyCheck(t *testing.T) {
 
 func TestPolicyFindings(t *testing.T) {
 	s := newSite(t)
-	s.write(t, "policy.yaml", cmdtest.PolicyText)
+	s.write(t, "policy.yaml", openPolicy)
 	out, errs, err := s.run("", "policy", "check")
 	if err == nil || err.Error() != "1 findings" || !strings.Contains(errs, "4 findings are for information only") {
 		t.Errorf("%q %v", errs, err)

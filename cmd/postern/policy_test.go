@@ -4,12 +4,11 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
-
-	"postern/cmd/internal/cmdtest"
 )
 
 func TestPolicyTest(t *testing.T) {
 	s := newSite(t)
+	s.write(t, "policy.yaml", openPolicy)
 	if out := s.must(t, "", "policy", "test"); out != "ok  staff need a code  permit staff\n" {
 		t.Error(out)
 	}
@@ -27,7 +26,7 @@ func TestPolicyTest(t *testing.T) {
 		t.Errorf("%+v", v)
 	}
 
-	s.write(t, "failing.yaml", cmdtest.PolicyText+`  - name: mallory gets in
+	s.write(t, "failing.yaml", openPolicy+`  - name: mallory gets in
     user: mallory
     groups: []
     source: 192.0.2.5
@@ -49,7 +48,7 @@ func TestPolicyTest(t *testing.T) {
 	if v.OK || len(v.Tests) != 2 || v.Tests[1].OK || v.Tests[1].Verdict != "deny" || v.Tests[1].Mistake.Line != 23 {
 		t.Errorf("%+v", v)
 	}
-	text, _, _ := strings.Cut(cmdtest.PolicyText, "tests:")
+	text, _, _ := strings.Cut(openPolicy, "tests:")
 	s.write(t, "untested.yaml", text)
 	out, errs, err := s.run("", "policy", "test", s.path("untested.yaml"))
 	if err != nil || out != "" || !strings.Contains(errs, "untested.yaml has no tests.") {
