@@ -194,14 +194,15 @@ func TestDue(t *testing.T) {
 		}
 		time.Sleep(time.Until(end) - 10*time.Millisecond)
 		s.wantLive("before", "a1", "b1")
-		if looks.Load() != 2 {
-			t.Errorf("looked %d times", looks.Load())
+		// Both services may come upon the same session, which costs a look and nothing else.
+		if n := looks.Load(); n < 2 || n > 4 {
+			t.Errorf("looked %d times", n)
 		}
 		time.Sleep(200 * time.Millisecond) // the NAS takes a moment, too
 		s.wantLive("at the instant", "b1")
 		s.wantOutcomes("at the instant", "a1 due: ended, no policy matched")
 		time.Sleep(10 * time.Minute)
-		if n := looks.Load(); n != 13 {
+		if n := looks.Load(); n < 13 || n > 26 {
 			t.Errorf("looked %d times", n)
 		}
 	})

@@ -296,12 +296,26 @@ func secretsIn(t *testing.T, cfg *config.Service, secrets ...string) string {
 			ways = append(ways, raw)
 		}
 		for _, w := range ways {
-			if bytes.Contains(b, w) {
-				return s
+			for at, rest := 0, b; ; {
+				i := bytes.Index(rest, w)
+				if i < 0 {
+					break
+				}
+				// Six digits in the middle of a longer number, an instant most likely, are no code.
+				at += i
+				if len(w) > 8 || !digit(b, at-1) && !digit(b, at+len(w)) {
+					return s
+				}
+				at++
+				rest = b[at:]
 			}
 		}
 	}
 	return ""
+}
+
+func digit(b []byte, at int) bool {
+	return at >= 0 && at < len(b) && b[at] >= '0' && b[at] <= '9'
 }
 
 // A password is enough in a trusted network, for who has no factor; the shield counts
