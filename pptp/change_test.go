@@ -106,7 +106,9 @@ func TestChangePasswordOverBadNetwork(t *testing.T) {
 		for i := range logins {
 			cfg := w.clientConfig(clientAddr(i))
 			cfg.User, cfg.NewPassword = fmt.Sprint("user", i), newPassword
+			w.service.mu.Lock() // the first are dialling
 			w.service.expired[cfg.User] = true
+			w.service.mu.Unlock()
 			wg.Go(func() {
 				time.Sleep(time.Duration(i) * 10 * time.Millisecond)
 				s, err := client.Dial(t.Context(), cfg)
