@@ -1,6 +1,10 @@
 package config
 
-import "time"
+import (
+	"fmt"
+	"net/netip"
+	"time"
+)
 
 // Posture is what is known of devices, and who may say so.
 type Posture struct {
@@ -9,4 +13,31 @@ type Posture struct {
 	// SelfEnrol lets users make tickets for computers of their own in the portal; else it
 	// takes an operator.
 	SelfEnrol bool `yaml:"self_enrol" default:"false"`
+	// Tokens let inventories send what they know to the portal.
+	Tokens []PostureToken `yaml:"tokens"`
+}
+
+// PostureToken is what one inventory shows. Its secret has 22 characters or more.
+type PostureToken struct {
+	// Source is the name of what it says.
+	Source Name `yaml:"source" required:"true"`
+	Secret
+	// From are networks that it may be shown from; absent: any.
+	From []netip.Prefix `yaml:"from"`
+}
+
+func (p *PostureToken) check(at place) { checkSecret(at, p.Secret, true) }
+
+func (p *Posture) check(at place) {
+	seen := make(map[Name]bool)
+	for i, t := range p.Tokens {
+		key := fmt.Sprintf("tokens[%d].source", i)
+		switch {
+		case t.Source == "agent" || t.Source == "ad":
+			at.bad(key, "a name of its own", "%q is what others say", string(t.Source))
+		case seen[t.Source] && t.Source != "":
+			at.bad(key, "a name of its own for each source", "a second token of %q", string(t.Source))
+		}
+		seen[t.Source] = true
+	}
 }

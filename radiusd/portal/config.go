@@ -21,6 +21,9 @@ type Config struct {
 
 	// Agents is where devices report; nil: nowhere. A reload does not change it.
 	Agents Agents
+	// Pushes is where inventories send what they know; nil: nowhere. A reload does not
+	// change it.
+	Pushes Pushes
 	// SelfEnrol lets users enrol computers of theirs; else it takes an operator's ticket.
 	SelfEnrol bool
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"postern/authz/posture/push"
 	"postern/internal/report"
 )
 
@@ -47,6 +48,7 @@ type metrics struct {
 	enrolments *prometheus.CounterVec
 	keys       *prometheus.CounterVec
 	agents     *prometheus.CounterVec
+	pushes     *prometheus.CounterVec
 	seconds    prometheus.Histogram
 }
 
@@ -61,6 +63,7 @@ func newMetrics(r prometheus.Registerer, cert *certificate) (*metrics, error) {
 		enrolments: counters("enrolments_total", "Devices set up; leave is one of "+strings.Join(leaveNames[1:], ", ")+".", "leave"),
 		keys: counters("keys_total", "Answers of security keys; use is one of step_up, sign_in, again, add; outcome is one of "+
 			strings.Join(keyOutcomes, ", ")+".", "use", "outcome"),
+		pushes: counters("pushes_total", "What inventories sent, by outcome.", "outcome"),
 		agents: counters("agents_total", "What devices sent; use is enrol or report; outcome is taken or one of "+
 			strings.Join(agentRefusals(), ", ")+".", "use", "outcome"),
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -84,6 +87,9 @@ func newMetrics(r prometheus.Registerer, cert *certificate) (*metrics, error) {
 			m.keys.WithLabelValues(use.name, outcome)
 		}
 	}
+	for _, o := range push.Outcomes() {
+		m.pushes.WithLabelValues(o.String())
+	}
 	for _, use := range agentUseNames[1:] {
 		for _, outcome := range append(agentRefusals(), report.Taken.String()) {
 			m.agents.WithLabelValues(use, outcome)
@@ -93,7 +99,7 @@ func newMetrics(r prometheus.Registerer, cert *certificate) (*metrics, error) {
 		return m, nil
 	}
 	for _, c := range []prometheus.Collector{
-		m.requests, m.refused, m.enrolments, m.keys, m.agents, m.seconds,
+		m.requests, m.refused, m.enrolments, m.keys, m.agents, m.pushes, m.seconds,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Namespace: "postern", Subsystem: "portal", Name: "certificate_expires_seconds",
 			Help: "When the certificate in force expires, in seconds since 1970.",

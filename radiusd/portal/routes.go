@@ -3,6 +3,7 @@ package portal
 import (
 	"slices"
 
+	"postern/authz/posture/push"
 	"postern/internal/report"
 )
 
@@ -64,6 +65,7 @@ func init() { // the pages lead to one another: a variable would be a cycle
 		{name: "computer_remove", path: "/computers/remove", access: signedIn, get: (*visitor).toComputers, post: (*visitor).computerRemove},
 		{name: "agent_enrol", path: report.EnrolPath, agent: true, get: (*visitor).toHome, post: (*visitor).agentEnrol},
 		{name: "agent_report", path: report.ReportPath, agent: true, get: (*visitor).toHome, post: (*visitor).agentReport},
+		{name: "push", path: push.Path, agent: true, get: (*visitor).toHome, post: (*visitor).push, body: push.MaxBody},
 
 		{name: "disconnect", path: "/disconnect", access: signedIn, get: (*visitor).toHome, post: (*visitor).disconnect},
 

@@ -35,6 +35,7 @@ type Server struct {
 	health   health
 	keys     *webauthn.Verifier // nil: none in this portal
 	agents   Agents             // nil: none in this portal
+	pushes   Pushes             // nil: none in this portal
 	now      func() time.Time
 	working  chan struct{} // a place for each request in work
 
@@ -72,7 +73,7 @@ func New(c Config, b Backend, st store.Store, ring *seal.Ring, log *slog.Logger,
 	}
 	s := &Server{
 		backend: b, store: st, ring: ring, log: log.With("layer", "portal"), now: set.Now,
-		agents: c.Agents, working: make(chan struct{}, maxRequests), done: make(chan struct{}),
+		agents: c.Agents, pushes: c.Pushes, working: make(chan struct{}, maxRequests), done: make(chan struct{}),
 	}
 	s.keys = openKeys(set.Config, st, ring, s.log)
 	s.backend = withKeys(b, s.keys)

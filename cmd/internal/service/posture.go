@@ -1,9 +1,13 @@
 package service
 
 import (
+	"fmt"
+
 	"postern/authz/posture"
 	"postern/authz/posture/agent"
+	"postern/authz/posture/push"
 	"postern/authz/session"
+	"postern/internal/config"
 	"postern/internal/seal"
 	"postern/internal/store"
 )
@@ -12,6 +16,26 @@ import (
 // has his sessions looked at again.
 func NewPosture(st store.Store, sessions *session.Registry) *posture.Keeper {
 	return posture.New(st, posture.Config{Review: sessions.AskReview})
+}
+
+// pushes makes the desk at which inventories send what they know; nil where none may.
+func pushes(cfg *config.Service, keeper *posture.Keeper) (*push.Desk, error) {
+	var tokens []push.Token
+	for _, t := range cfg.Posture.Tokens {
+		secret, err := t.Read()
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("token of %s: %w", t.Source, err)
+		case len(secret) < push.MinToken:
+			return nil, fmt.Errorf("token of %s: %d octets; %d or more, drawn at random", t.Source, len(secret), push.MinToken)
+		}
+		defer clear(secret)
+		tokens = append(tokens, push.Token{Source: string(t.Source), Secret: secret, From: t.From})
+	}
+	if len(tokens) == 0 {
+		return nil, nil //nolint:nilnil // nobody may, which is no error
+	}
+	return push.New(keeper, tokens), nil
 }
 
 // NewAgents makes the desk at which devices enrol and report.

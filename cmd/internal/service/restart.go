@@ -32,6 +32,7 @@ func needRestart(old, now *config.Service) string {
 		{"inputs", old.Inputs, now.Inputs},
 		{"geo", old.Geo, now.Geo},
 		{"posture.fresh", old.Posture.Fresh, now.Posture.Fresh},
+		{"posture.tokens", old.Posture.Tokens, now.Posture.Tokens},
 		{"disclose", old.Disclose, now.Disclose},
 		{"chap_secrets_server", old.ChapSecretsServer, now.ChapSecretsServer},
 		{"mfa", old.MFA, now.MFA},

@@ -175,7 +175,15 @@ func New(cfg *config.Service, opts Options) (_ *Service, err error) {
 			seeds: keepsSeeds(cfg),
 		}
 		p := portalConfig(cfg)
-		p.Agents = NewAgents(s.store, ring, NewPosture(s.store, s.sessions))
+		keeper := NewPosture(s.store, s.sessions)
+		p.Agents = NewAgents(s.store, ring, keeper)
+		sent, err := pushes(cfg, keeper)
+		if err != nil {
+			return nil, err
+		}
+		if sent != nil {
+			p.Pushes = sent
+		}
 		if s.portal, err = portal.New(p, desk, s.store, ring, s.log, opts.Registerer); err != nil {
 			return nil, err
 		}
