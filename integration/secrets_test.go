@@ -328,7 +328,7 @@ func TestNothingToSteal(t *testing.T) {
 	// An empty Redis would have nothing to steal either.
 	for _, want := range []string{
 		"{user:alice}:tokens", "{user:alice}:recovery", "{user:alice}:steps", "{user:alice}:grants", "{user:alice}:state:", "{user:alice}:code",
-		"{user:alice}:fail", "{user:alice}:live", "{user:alice}:recovery:used", "{user:carol}:tokens", "{user:dave}:tickets", "{ticket:", "{sess:", "{wishes}:held",
+		"{user:alice}:fail", "{user:alice}:live", "{user:alice}:recovery:used", "{user:carol}:tokens", "{user:dave}:tickets", "{ticket:", "{sess:", "{user:alice}:good:",
 		"{portal:",
 	} {
 		if !slices.ContainsFunc(keys, func(k string) bool { return strings.HasPrefix(k, want) }) {
