@@ -17,9 +17,9 @@ import (
 )
 
 const (
-	// unsentReplies is how many replies may wait for a client that reads slowly: as
-	// many as it can have requests under way (RFC 6613 §2.6.1).
-	unsentReplies = 256
+	// unsent is how many packets may wait for a client that reads slowly: replies to as
+	// many requests as it can have under way (RFC 6613 §2.6.1), and as many of our own.
+	unsent = 256 + 256
 	// sendTime is how long one write may take.
 	sendTime = 5 * time.Second
 	// radsecBuffer is what is read or written at once: a TLS record's worth.
@@ -101,7 +101,7 @@ func (r *radsec) begin(raw net.Conn, addr netip.AddrPort) (*radsecConn, handshak
 	r.half[addr.Addr()]++
 	r.serial++
 	return &radsecConn{
-		r: r, raw: raw, tls: tls.Server(raw, r.conf), out: make(chan []byte, unsentReplies),
+		r: r, raw: raw, tls: tls.Server(raw, r.conf), out: make(chan []byte, unsent),
 		from: peer{addr: addr, via: radius.RadSec, space: r.serial}, nodes: make(map[string]bool), gone: make(chan struct{}),
 	}, handshakeDone
 }
@@ -283,11 +283,11 @@ func (c *radsecConn) answer(_ *ticket, reply []byte) {
 	c.pending.Done()
 }
 
-// send hands a reply to the writer. A client that lets its replies lie is given up,
+// send hands a packet to the writer. A client that lets what we send lie is given up,
 // rather than have workers wait for it.
-func (c *radsecConn) send(reply []byte) {
+func (c *radsecConn) send(b []byte) {
 	select {
-	case c.out <- reply:
+	case c.out <- b:
 	default:
 		c.r.s.drop(&c.from, dropSlowReader)
 		_ = c.raw.Close()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"sync"
 	"syscall"
 	"testing"
@@ -396,6 +397,27 @@ func TestRadSecSlowReader(t *testing.T) {
 		t.Errorf("not closed: %v", err)
 	}
 	s.dropped(t, "slow_reader", 1)
+}
+
+// Answers to all that a client can ask at once, and all that we can ask it, wait for a
+// writer that is late: that is no slow reader.
+func TestRadSecBothWaysAtOnce(t *testing.T) {
+	s := newService(t, Config{})
+	near, far := net.Pipe()
+	defer far.Close()
+	r := &radsec{s: s.Server, half: make(map[netip.Addr]int), conns: make(map[*radsecConn]bool)}
+	r.s.cfg.RadSec.Conns, r.s.cfg.RadSec.HalfOpen, r.s.cfg.RadSec.HalfOpenPerSource = 1, 1, 1
+	c, _ := r.begin(near, netip.AddrPort{})
+	for range 256 {
+		q, err := c.asked.begin(&radius.Packet{Code: radius.CodeDisconnectRequest}, false)
+		must(t, err)
+		c.send(q.sent)
+		c.send([]byte("an answer"))
+	}
+	s.dropped(t, "slow_reader", 0)
+	if _, err := c.asked.begin(&radius.Packet{Code: radius.CodeDisconnectRequest}, false); !errors.Is(err, errBusy) {
+		t.Errorf("one more: %v", err)
+	}
 }
 
 // A stop with requests under way: they are answered, then the connection ends.
