@@ -44,6 +44,7 @@ store: {kind: redis, urls: ["REDIS"], timeout: 3s}
 key_ring_file: keys
 users_file: users
 policy_file: policy.yaml
+posture: {self_enrol: true}
 portal:
   listen: HOST:8443
   url: ` + portalURL + `
@@ -338,6 +339,11 @@ func TestPortalJourney(t *testing.T) {
 	b.Follow(`a[href="/security"]`)
 	b.See("9 codes are left")
 	b.Shot("security")
+	b.Follow(`a[href="/computers"]`)
+	b.Follow(form("/computers") + submit)
+	b.See("postern-agent enrol --server " + portalURL + " --ticket ")
+	b.Shot("computers")
+	b.Follow(`main a[href="/security"]`)
 	b.Follow(`a[href="/enrol"]`)
 	b.Type("#label", "Tablet")
 	b.Follow(form("/enrol") + submit)
