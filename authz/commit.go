@@ -58,12 +58,12 @@ func (d *Decider) commit(ctx context.Context, l *login, reason Reason) (_ Reason
 	own = append(own, d.cfg.Shield.Guard(l.user, l.req.Source, l.passed, l.checked)...)
 	var answer store.Op
 	if l.state != nil {
-		answer = l.answer()
+		answer = l.answer(accepted)
 		own = append(own, store.Seq{answer})
 	}
 	var burn *mfa.Burn
 	if l.code.Outcome == mfa.OK {
-		burn = d.cfg.MFA.Burn(l.user, l.code, l.counted)
+		burn = d.cfg.MFA.Burn(l.user, l.code, l.same())
 		own = append(own, burn.Seqs()...)
 	}
 	if l.leave != nil {
@@ -190,7 +190,7 @@ func (d *Decider) count(ctx context.Context, l *login, f lockout.Failure, reason
 	seqs := slices.Concat(failing, l.leaveSeat(reason))
 	var answer *store.Once
 	if reason == CodeWrong && l.state != nil {
-		answer = l.answer()
+		answer = l.answer(false)
 		seqs = append(seqs, store.Seq{answer})
 	}
 	if len(seqs) == 0 {
@@ -252,6 +252,7 @@ func (d *Decider) open(l *login) {
 		c.session.Addr = l.account.Addr
 	}
 	l.rec.Pool = c.claim.pool
+	c.session.Attempt = l.same()
 	c.opening = d.cfg.Sessions.Open(l.now, c.session, l.decision.Obligations.Sessions)
 	l.commit = c
 }
@@ -264,12 +265,23 @@ func (d *Decider) finish(ctx context.Context, l *login, reason Reason) Reason {
 	switch {
 	case reason != Permitted:
 	case err == nil:
-		return Permitted
 	case errors.Is(err, pool.ErrExhausted):
 		reason = PoolExhausted
 	default:
 		l.rec.Err = err
 		reason = StoreDown
+	}
+	if c.opening.Repeated() { // the session is another service's, which let the same attempt in
+		if err := c.opening.Settle(ctx); err != nil && l.rec.Err == nil {
+			l.rec.Err = err // accounting moves the deadlines
+		}
+		if reason != Permitted {
+			l.commit = nil
+		}
+		return reason
+	}
+	if reason == Permitted {
+		return reason
 	}
 	l.commit = nil
 	if err := d.cfg.Sessions.Abandon(ctx, c.session); err != nil && l.rec.Err == nil {

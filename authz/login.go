@@ -129,11 +129,28 @@ func (d *Decider) checkMethod(_ context.Context, l *login) (Reason, bool) {
 
 // attempt identifies an attempt by what both sides drew at random for it, so that
 // a NAS that asks another service because our answer was lost neither counts a
-// failure twice nor replays its own code. With PAP nothing is drawn: each request
-// is an attempt of its own.
+// failure twice nor replays its own code. With PAP nothing is drawn, and each failure
+// counts; see same.
 func (l *login) attempt() string {
 	m := &l.req.MSCHAPv2
 	return l.digest(l.req.User, m.Challenge[:], m.PeerChallenge[:], m.Response[:])
+}
+
+// same is what one attempt has in common with its repetition at another service, where
+// attempt cannot tell: "" is nothing. The answer to a challenge has the State, which is
+// drawn at random; a code besides is used once, and so names the attempt that used it, if
+// the NAS says whose dialogue it is. Nothing is named by what could be a password.
+func (l *login) same() string {
+	switch {
+	case l.counted != "":
+		return l.counted
+	case l.req.SessionID == "":
+	case l.state != nil:
+		return l.digest(l.req.User, l.state.nonce[:])
+	case l.req.Source.IsValid() && (l.code.Outcome == mfa.OK || l.code.Outcome == mfa.Replayed):
+		return l.digest(l.req.User, []byte(l.req.Source.String()), []byte{0}, []byte(l.given))
+	}
+	return ""
 }
 
 // digest is a name for something of this dialogue of a NAS with its client.
@@ -391,10 +408,11 @@ func (d *Decider) checkCode(ctx context.Context, l *login) (Reason, bool) {
 // can be guessed with codes that were right, and clients that redial by
 // themselves send the same one again.
 func (d *Decider) ownReplay(ctx context.Context, l *login) (Reason, bool) {
-	if l.counted == "" {
+	id := l.same()
+	if id == "" {
 		return CodeReplayed, true
 	}
-	burn := d.cfg.MFA.Burn(l.user, l.code, l.counted)
+	burn := d.cfg.MFA.Burn(l.user, l.code, id)
 	seqs := burn.Seqs()
 	if err := d.cfg.Store.Do(ctx, seqs...); err != nil {
 		l.rec.Err = err

@@ -153,7 +153,7 @@ func (d *Decider) checkState(_ context.Context, l *login) (Reason, bool) {
 			err = errStateForeign
 		case !l.now.Before(l.state.until):
 			err = errStateOld
-		case l.noted.Found:
+		case l.noted.Found && (l.same() == "" || l.noted.Value != l.same()):
 			err = errStateUsed
 		case l.account != nil && user != l.state.user:
 			err = errStateForeign
@@ -166,7 +166,15 @@ func (d *Decider) checkState(_ context.Context, l *login) (Reason, bool) {
 	return Permitted, false
 }
 
-// answer is a guard: a State is answered once, whatever the answer.
-func (l *login) answer() *store.Once {
-	return &store.Once{Key: l.stateKey(), Value: rand.Text(), TTL: 2 * challengeLife}
+// answer is a guard: a State is answered once, whatever the answer. Only one that is
+// accepted may come again.
+func (l *login) answer(accepted bool) *store.Once {
+	o := &store.Once{Key: l.stateKey(), TTL: 2 * challengeLife}
+	if accepted {
+		o.Value = l.same()
+	}
+	if o.Value == "" {
+		o.Value = rand.Text()
+	}
+	return o
 }

@@ -152,13 +152,29 @@ func (w *world) codeFailures(t testing.TB, user string) int {
 	return q.Counters().Codes.Failures
 }
 
-// A State is good for one answer, right or wrong.
+// A State is good for one answer, right or wrong. One that was accepted is the same when it
+// comes again, and opens nothing more.
 func TestStateOnce(t *testing.T) {
 	w := carryWorld(t)
 	code := w.code(t, "paul", 0)
 	r := w.challenged(t, "paul", code)
-	w.login(t, Permitted, r)
-	w.login(t, StateInvalid, r)
+	first := w.login(t, Permitted, r)
+	if again := w.login(t, Permitted, r); again.Grant.Addr != first.Grant.Addr {
+		t.Errorf("addresses %v and %v", first.Grant.Addr, again.Grant.Addr)
+	}
+	if n, err := w.sessions.Count(context.Background(), "paul"); n != 1 || err != nil {
+		t.Errorf("%d sessions, %v", n, err)
+	}
+	other := *r
+	other.Password = []byte(wrong(code))
+	w.login(t, StateInvalid, &other)
+	w.sleep(30 * time.Second)
+	nowhere := w.pap("paul", password("paul")) // by a NAS that does not tell its dialogues apart
+	nowhere.SessionID = ""
+	nowhere.State = w.login(t, Challenged, nowhere).State
+	nowhere.Password = []byte(w.code(t, "paul", 0))
+	w.login(t, Permitted, nowhere)
+	w.login(t, StateInvalid, nowhere)
 	if !errors.Is(w.last().Err, errStateUsed) {
 		t.Errorf("%v", w.last().Err)
 	}

@@ -77,6 +77,7 @@ type Record struct {
 	ID      string     `json:"id"` // see ID
 	Node    string     `json:"node"`
 	Acct    string     `json:"acct"`          // Acct-Session-Id
+	Attempt string     `json:"-"`             // the login's, whichever service decides it; "": not known
 	Via     string     `json:"via,omitempty"` // the RADIUS client it came through, which can be asked to end it
 	User    string     `json:"user"`          // canonical
 	SID     string     `json:"sid,omitempty"`

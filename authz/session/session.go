@@ -43,6 +43,7 @@ const (
 	markEnd = 1 << 52
 
 	fieldStart, fieldStop, fieldSeq = "start", "stop", "seq"
+	fieldOpen                       = "open:" // and the attempt
 
 	// changes bounds how often a record is read anew because it changed meanwhile. Two
 	// do at once in earnest: accounting and a step-up.
@@ -108,13 +109,15 @@ type Opening struct {
 	rec   Record
 	max   int
 	enter store.Enter
+	first *store.Advance // nil: nobody can know whether it is
 }
 
 // Open makes a session pending. rec needs ID, Node, Acct, User and what is known.
 // With a Pool the address is leased in the same trip (holder: ID) and so not known
 // yet; the first report brings it.
 // max is the user's limit of live sessions, 0: none. A session ID that is used
-// again, as NAS do that count from zero after a restart, begins afresh.
+// again, as NAS do that count from zero after a restart, begins afresh, unless it is the
+// same Attempt that opens it again: see Repeated.
 func (r *Registry) Open(now time.Time, rec Record, max int) *Opening {
 	rec.State, rec.Opened = Pending, now.UTC()
 	return &Opening{r: r, rec: rec, max: max, enter: store.Enter{
@@ -129,10 +132,16 @@ func (o *Opening) UserSeqs() []store.Seq { return []store.Seq{{&o.enter}} }
 // NodeSeqs writes the session down.
 func (o *Opening) NodeSeqs() []store.Seq {
 	id := o.rec.ID
-	write := store.Seq{
-		&store.Delete{Key: store.SessionMarks(id)},
-		&store.Put{Key: store.Session(id), Value: o.rec.marshal(), TTL: o.r.silence() + recordSlack},
+	write := store.Seq{&store.Delete{Key: store.SessionMarks(id)}}
+	if o.rec.Attempt != "" {
+		opens := store.Advance{Key: store.SessionMarks(id), Field: fieldOpen + o.rec.Attempt, To: 1, TTL: o.r.silence()}
+		first, again := opens, opens
+		o.first = &first
+		write = store.Seq{o.first, write[0], &again}
 	}
+	write = append(write,
+		&store.Put{Key: store.Session(id), Value: o.rec.marshal(), TTL: o.r.silence() + recordSlack},
+	)
 	write = append(write, waits(&o.rec, o.rec.Opened, 0)...)
 	return []store.Seq{write, {&store.Enter{Key: store.NodeLive(o.rec.Node), Member: id, For: o.r.cfg.Pending}}}
 }
@@ -140,6 +149,30 @@ func (o *Opening) NodeSeqs() []store.Seq {
 // TooMany reports, when the commit came that far, that the user's limit was
 // reached.
 func (o *Opening) TooMany() bool { return !o.enter.OK && o.max > 0 && o.enter.N >= o.max }
+
+// Repeated reports, when the commit came that far, that the same attempt had opened the
+// session before. A NAS that heard nothing from one service asks another, and both may let
+// it in, the first one late. The session is not begun afresh then: what the NAS has
+// reported of it meanwhile stays. It is not to be abandoned, but settled.
+func (o *Opening) Repeated() bool { return o.first != nil && !o.first.OK }
+
+// Settle puts right the deadlines that a repeated commit has moved.
+func (o *Opening) Settle(ctx context.Context) error {
+	rec, found, err := o.r.Get(ctx, o.rec.ID)
+	switch {
+	case err != nil:
+		return err
+	case !found: // it has ended
+		return o.r.store.Do(ctx, o.r.forget(o.rec)...)
+	case rec.State == Pending:
+		return nil
+	}
+	// Who reports or ends it at this moment comes behind this or has come before: a member
+	// of an index that is none any more lapses.
+	return o.r.store.Do(ctx,
+		store.Seq{&store.Enter{Key: store.UserLive(rec.User), Member: rec.ID, For: o.r.silence()}},
+		store.Seq{&store.Enter{Key: store.NodeLive(rec.Node), Member: rec.ID, For: o.r.silence()}})
+}
 
 // Abandon takes back what a commit did whose guard was lost or whose pool was
 // exhausted. It is tidiness: what stays lapses by itself.
@@ -234,7 +267,7 @@ func (r *Registry) reportOnce(ctx context.Context, rep Report, seq int64, stop b
 			return Outcome{}, false, err
 		}
 	}
-	out := Outcome{Record: rec, Known: get.Found || marks.Last != nil}
+	out := Outcome{Record: rec, Known: get.Found || marks.Last[fieldStart] != 0 || marks.Last[fieldSeq] != 0}
 	if marks.Last[fieldSeq] >= markEnd {
 		out.Record.State = Closed
 		return out, true, nil // it has ended
