@@ -11,6 +11,7 @@ packages=(
   samba samba-ad-dc samba-dsdb-modules samba-ad-provision # a domain controller
   tshark                      # reads the captures; brings dumpcap
   iperf3 iproute2 iputils-ping nftables procps curl
+  keepalived nsd              # moves an address between nodes; serves their names
   chromium fonts-dejavu-core  # looks at the portal as its users do
   gcc libc6-dev               # go test -race, and the guest's pppd plugin
   ca-certificates

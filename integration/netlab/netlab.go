@@ -143,9 +143,15 @@ func (ns *Namespace) Join(t testing.TB, bridge string, host *Namespace, device, 
 	port := "p-" + device
 	ns.Run(t, "ip", "link", "add", port, "type", "veth", "peer", "name", device)
 	ns.Run(t, "ip", "link", "set", port, "master", bridge, "up")
-	var pid int
-	host.Do(func() { pid = unix.Gettid() })
-	ns.Run(t, "ip", "link", "set", device, "netns", fmt.Sprintf("/proc/%d/task/%d/ns/net", os.Getpid(), pid))
+	ns.Give(t, device, host)
 	host.Run(t, "ip", "addr", "add", prefix, "dev", device)
 	host.Run(t, "ip", "link", "set", device, "up")
+}
+
+// Give moves a device into another namespace.
+func (ns *Namespace) Give(t testing.TB, device string, to *Namespace) {
+	t.Helper()
+	var pid int
+	to.Do(func() { pid = unix.Gettid() })
+	ns.Run(t, "ip", "link", "set", device, "netns", fmt.Sprintf("/proc/%d/task/%d/ns/net", os.Getpid(), pid))
 }
