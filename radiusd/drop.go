@@ -13,6 +13,8 @@ const (
 	dropInFlight         // a repetition of a request that is being answered
 	dropOverload         // no room in the queue
 	dropLate             // waited in the queue until nobody waited for the answer
+	dropSuperseded       // its Identifier was used for another request while it waited
+	dropGone             // its connection was lost while it waited
 	dropRecord           // accounting without a status we know, or a session
 	dropUndecided        // the Decider does not know and keeps silent
 	dropNotStored        // the Accounter could not store it
@@ -31,6 +33,8 @@ var dropNames = [...]string{
 	dropInFlight:    "in_flight",
 	dropOverload:    "overload",
 	dropLate:        "late",
+	dropSuperseded:  "superseded",
+	dropGone:        "gone",
 	dropRecord:      "unusable_record",
 	dropUndecided:   "undecided",
 	dropNotStored:   "not_stored",

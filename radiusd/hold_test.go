@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net/netip"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -89,19 +90,19 @@ func (a *sent) answer(_ *ticket, reply []byte) {
 // side. Too many do, and then the queue waits behind them; all are answered, none early.
 func TestHoldKeepsNoWorker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newService(t, Config{})
 		const hold, n = 100 * time.Millisecond, maxHeld + 3
+		s := newService(t, Config{Queue: n})
 		s.decider.decide = refuseLate(hold)
 		var workers sync.WaitGroup
 		workers.Go(func() { s.work(s.access) })
 		to := &sent{by: time.Now()}
 		for i := range n {
 			req := access(t, pap(fmt.Sprint("user", i), "guess"), func(p *radius.Packet) { p.Identifier = byte(i) })
-			tk, _ := s.admit(time.Now(), req, peer{addr: nasAddr, via: radius.UDP})
+			tk, _ := s.admit(time.Now(), req, peer{addr: netip.AddrPortFrom(nasAddr.Addr(), uint16(1024+i/256)), via: radius.UDP})
 			tk.via = to
-			s.access.jobs <- tk
+			s.access.offer(time.Now(), tk)
 		}
-		close(s.access.jobs)
+		s.access.close()
 		workers.Wait()
 		s.holding.Wait()
 		early, late := 0, 0

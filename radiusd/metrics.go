@@ -150,7 +150,7 @@ func newMetrics(r prometheus.Registerer, s *Server) (*metrics, error) {
 	queued := func(k kind, q *queue) prometheus.Collector {
 		o := prometheus.GaugeOpts(opts("queued", "Requests that wait for a worker; kind is access or accounting."))
 		o.ConstLabels = prometheus.Labels{"kind": k.String()}
-		return prometheus.NewGaugeFunc(o, func() float64 { return float64(len(q.jobs)) })
+		return prometheus.NewGaugeFunc(o, func() float64 { return float64(q.len()) })
 	}
 	var errs []error
 	for _, c := range []prometheus.Collector{

@@ -172,6 +172,10 @@ func (c *radsecConn) run() {
 	c.r.joined(c)
 	err = c.read()
 	c.r.left(c)
+	if s.halt.Err() == nil { // nobody is there to take the answers; stopping, we give them
+		s.giveUp(s.access.lose(c))
+		s.giveUp(s.accounting.lose(c))
+	}
 	s.producers.Done()
 	c.pending.Wait()
 	close(c.out)
@@ -256,7 +260,9 @@ func (c *radsecConn) read() error {
 		c.learn(t)
 		t.via = c
 		c.pending.Add(1)
-		if !s.queue(t).push(s.halt, t) {
+		ok, gone := s.queue(t).push(s.halt, t)
+		s.giveUp(gone)
+		if !ok {
 			s.refuse(t, dropOverload)
 			c.pending.Done()
 		}

@@ -61,6 +61,10 @@ type ticket struct {
 	until  time.Time
 	hold   time.Duration // that the answer waits for when it is made
 
+	// In a queue.
+	rank           rank
+	before, behind *ticket
+
 	// Where the answer goes; nil in process.
 	via     answerer
 	control []byte // UDP: see replyFrom
@@ -123,6 +127,7 @@ func (s *Server) tryAdmit(now time.Time, req []byte, from peer) (t *ticket, repl
 		return nil, nil, err
 	}
 	t = &ticket{from: from, client: c, kind: kindOf(p.Code), packet: p, taken: now, until: now.Add(st.deadline)}
+	t.rank = rankOf(t.kind, p)
 	s.metrics.requests[from.via][t.kind].Inc()
 	t.key = fingerprint{from: from.addr, space: from.space, via: from.via, code: byte(p.Code), id: p.Identifier, auth: p.Authenticator}
 	reply, before := s.duplicates.begin(now, t.key)

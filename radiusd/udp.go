@@ -78,7 +78,9 @@ func (u *udpSocket) read() {
 			if u.wildcard {
 				t.control = replyFrom(control[:c])
 			}
-			if !s.queue(t).offer(t) {
+			ok, gone := s.queue(t).offer(time.Now(), t)
+			s.giveUp(gone)
+			if !ok {
 				s.refuse(t, dropOverload)
 			}
 		case reply != nil:
