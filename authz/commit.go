@@ -273,7 +273,7 @@ func (d *Decider) finish(ctx context.Context, l *login, reason Reason) Reason {
 	}
 	if c.opening.Repeated() { // the session is another service's, which let the same attempt in
 		if err := c.opening.Settle(ctx); err != nil && l.rec.Err == nil {
-			l.rec.Err = err // accounting moves the deadlines
+			l.rec.Err = err // what stays behind lapses by itself
 		}
 		if reason != Permitted {
 			l.commit = nil

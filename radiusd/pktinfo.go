@@ -15,8 +15,8 @@ import (
 // IP_PKTINFO (ip(7)), IPV6_PKTINFO (RFC 3542 §6.1), the latter with ::ffff:a.b.c.d
 // on a socket that serves both.
 
-// controlRoom is enough for either.
-const controlRoom = 64
+// controlRoom is enough for either, and the time of arrival.
+const controlRoom = 128
 
 // askDestination makes the kernel tell.
 func askDestination(conn *net.UDPConn) error {

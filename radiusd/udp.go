@@ -41,6 +41,10 @@ func (s *Server) listenUDP(address string, p port) (*udpSocket, error) {
 	}
 	u := &udpSocket{s: s, conn: conn, port: p, wildcard: a.IP == nil || a.IP.IsUnspecified()}
 	_ = conn.SetReadBuffer(readBuffer) // a wish
+	if err := askArrival(conn); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
 	if u.wildcard {
 		if err := askDestination(conn); err != nil {
 			_ = conn.Close()
@@ -71,7 +75,7 @@ func (u *udpSocket) read() {
 		}
 		failures = 0
 		from := peer{addr: netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()), via: radius.UDP, port: u.port}
-		t, reply := s.admit(time.Now(), buf[:n], from)
+		t, reply := s.admit(arrived(time.Now(), control[:c]), buf[:n], from)
 		switch {
 		case t != nil:
 			t.via = u

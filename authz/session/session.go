@@ -121,7 +121,7 @@ type Opening struct {
 func (r *Registry) Open(now time.Time, rec Record, max int) *Opening {
 	rec.State, rec.Opened = Pending, now.UTC()
 	return &Opening{r: r, rec: rec, max: max, enter: store.Enter{
-		Key: store.UserLive(rec.User), Member: rec.ID, For: r.cfg.Pending, Max: max,
+		Key: store.UserLive(rec.User), Member: rec.ID, For: r.cfg.Pending, Max: max, Later: rec.Attempt != "",
 	}}
 }
 
@@ -143,7 +143,7 @@ func (o *Opening) NodeSeqs() []store.Seq {
 		&store.Put{Key: store.Session(id), Value: o.rec.marshal(), TTL: o.r.silence() + recordSlack},
 	)
 	write = append(write, waits(&o.rec, o.rec.Opened, 0)...)
-	return []store.Seq{write, {&store.Enter{Key: store.NodeLive(o.rec.Node), Member: id, For: o.r.cfg.Pending}}}
+	return []store.Seq{write, {&store.Enter{Key: store.NodeLive(o.rec.Node), Member: id, For: o.r.cfg.Pending, Later: o.rec.Attempt != ""}}}
 }
 
 // TooMany reports, when the commit came that far, that the user's limit was
@@ -156,22 +156,14 @@ func (o *Opening) TooMany() bool { return !o.enter.OK && o.max > 0 && o.enter.N 
 // reported of it meanwhile stays. It is not to be abandoned, but settled.
 func (o *Opening) Repeated() bool { return o.first != nil && !o.first.OK }
 
-// Settle puts right the deadlines that a repeated commit has moved.
+// Settle takes a repeated commit back where the session has ended meanwhile. Of one that
+// lives the commit has changed nothing: deadlines are moved later only.
 func (o *Opening) Settle(ctx context.Context) error {
-	rec, found, err := o.r.Get(ctx, o.rec.ID)
-	switch {
-	case err != nil:
+	_, found, err := o.r.Get(ctx, o.rec.ID)
+	if err != nil || found {
 		return err
-	case !found: // it has ended
-		return o.r.store.Do(ctx, o.r.forget(o.rec)...)
-	case rec.State == Pending:
-		return nil
 	}
-	// Who reports or ends it at this moment comes behind this or has come before: a member
-	// of an index that is none any more lapses.
-	return o.r.store.Do(ctx,
-		store.Seq{&store.Enter{Key: store.UserLive(rec.User), Member: rec.ID, For: o.r.silence()}},
-		store.Seq{&store.Enter{Key: store.NodeLive(rec.Node), Member: rec.ID, For: o.r.silence()}})
+	return o.r.store.Do(ctx, o.r.forget(o.rec)...)
 }
 
 // Abandon takes back what a commit did whose guard was lost or whose pool was
@@ -329,8 +321,9 @@ func (r *Registry) reportOnce(ctx context.Context, rep Report, seq int64, stop b
 	case stop:
 		out.First = end[0].(*store.Advance).OK
 	case order.Last >= markEnd && !order.OK:
-		// It ended between our two trips: what we just entered goes again.
-		if err := r.store.Do(ctx, r.forget(rec)...); err != nil {
+		// It ended between our two trips: what we just entered goes again, even if the NAS
+		// has no more patience.
+		if err := r.store.Do(context.WithoutCancel(ctx), r.forget(rec)...); err != nil {
 			return Outcome{}, false, err
 		}
 		out.Record.State, out.First = Closed, false

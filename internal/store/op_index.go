@@ -14,6 +14,7 @@ type Enter struct {
 	For    time.Duration
 	Max    int           // 0: no limit
 	Lapsed time.Duration // how long the index remembers it after its deadline; 0: lapsedFor
+	Later  bool          // a deadline is moved later only
 
 	Outcome
 	N int // live members afterwards; counted with Max only
@@ -24,7 +25,11 @@ func (o *Enter) name() string { return "enter" }
 func (o *Enter) writes() bool { return true }
 
 func (o *Enter) args(a []any) []any {
-	return append(a, o.Member, ms(o.For), o.Max, o.lapsed())
+	later := 0
+	if o.Later {
+		later = 1
+	}
+	return append(a, o.Member, ms(o.For), o.Max, o.lapsed(), later)
 }
 
 func (o *Enter) lapsed() int64 {
@@ -41,6 +46,13 @@ func (o *Enter) decode(_ bool, r reply) error {
 
 func (o *Enter) apply(t *txn) bool {
 	until := t.now + ms(o.For)
+	if o.Later {
+		for _, m := range t.members(o.Key) {
+			if m.name == o.Member {
+				until = max(until, m.score)
+			}
+		}
+	}
 	if o.Max <= 0 { // no need to count
 		t.setMember(o.Key, o.Member, until, until+o.lapsed())
 		o.N = 0

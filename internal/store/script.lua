@@ -185,6 +185,10 @@ function op.enter(k, a)
     end
   end
   call('ZREMRANGEBYSCORE', key, '-inf', now - lapsed)
+  if tonumber(a[5]) == 1 then
+    local had = call('ZSCORE', key, a[1])
+    if had then life = math.max(life, tonumber(had) - now) end
+  end
   call('ZADD', key, now + life, a[1])
   lengthen(key, life + lapsed)
   return {1, n}

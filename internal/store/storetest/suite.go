@@ -375,6 +375,17 @@ func index(t *testing.T, b Backend) {
 	if one(t, b, list); list.N != 0 {
 		t.Errorf("lapsed and remembered: %+v", list)
 	}
+	k3 := store.UserLive("c")
+	for _, max := range []int{0, 5} { // later only
+		one(t, b, &store.Enter{Key: k3, Member: "m", For: long, Max: max})
+		one(t, b, &store.Enter{Key: k3, Member: "m", For: short, Max: max, Later: true})
+		one(t, b, &store.Enter{Key: k3, Member: "n", For: short, Max: max, Later: true})
+		b.Sleep(pause)
+		list = &store.Members{Key: k3, Limit: 10}
+		if one(t, b, list); list.N != 1 || list.List[0].Name != "m" {
+			t.Errorf("later only: %+v", list)
+		}
+	}
 	one(t, b, &store.Leave{Key: k, Member: "late"})
 	one(t, b, &store.Leave{Key: k, Member: "late"})
 	list = &store.Members{Key: k, Limit: 10}
