@@ -52,7 +52,8 @@ test:
 versions:
 	@go version; gcc --version | sed -n 1p; redis-server --version; tshark --version 2>/dev/null | sed -n 1p; \
 	radclient -v 2>&1 | sed -n 1p; iperf3 --version | sed -n 1p; ip -V; uname -sr; \
-	samba --version; slapd -VV 2>&1 | sed -n 1p; freeradius -v | sed -n 1p; chromium --version 2>/dev/null
+	samba --version; slapd -VV 2>&1 | sed -n 1p; freeradius -v | sed -n 1p; chromium --version 2>/dev/null; \
+	keepalived --version 2>&1 | sed -n 1p; nsd -v 2>&1 | sed -n 1p
 
 # The race detector slows arithmetic forty times, and these packages share nothing
 # between goroutines.

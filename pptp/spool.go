@@ -160,12 +160,18 @@ func (sp *spool) push(r *record) {
 	}
 }
 
-// shed makes room: an Interim if there is one, else the oldest that waits.
+// shed makes room: an Interim if there is one, else a Start, whose Stop says it all, else
+// the oldest that waits.
 func (sp *spool) shed(l *lane) {
 	if len(l.queue) < 2 {
 		return
 	}
-	i := 1 + slices.IndexFunc(l.queue[1:], func(r *record) bool { return r.Status == acctInterim })
+	i := 0
+	for _, status := range [...]rfc2866.AcctStatusType{acctInterim, acctStart} {
+		if i == 0 {
+			i = 1 + slices.IndexFunc(l.queue[1:], func(r *record) bool { return r.Status == status })
+		}
+	}
 	i = max(i, 1)
 	sp.log.Error("accounting spool full, record dropped", "session", l.queue[i].Session, "status", l.queue[i].Status.String())
 	sp.remove(l.queue[i])
@@ -181,16 +187,31 @@ func (sp *spool) remove(r *record) {
 	}
 }
 
+// next brings to the front what is to be sent next: the first Stop, since others wait for
+// its address and its place, or the first of all. What is left of its session before it
+// goes first. nil: there is nothing.
+func (l *lane) next() *record {
+	if len(l.queue) == 0 {
+		return nil
+	}
+	i := slices.IndexFunc(l.queue, func(r *record) bool { return r.Status == acctStop })
+	if i < 0 {
+		return l.queue[0]
+	}
+	i = slices.IndexFunc(l.queue, func(r *record) bool { return r.Session == l.queue[i].Session })
+	r := l.queue[i]
+	copy(l.queue[1:i+1], l.queue[:i])
+	l.queue[0] = r
+	return r
+}
+
 // send works lane i until ctx ends.
 func (sp *spool) send(ctx context.Context, i int, ask func() radius.Exchanger) {
 	l := &sp.lanes[i]
 	wait := spoolRetryMin
 	for {
 		sp.mu.Lock()
-		var r *record
-		if len(l.queue) > 0 {
-			r = l.queue[0]
-		}
+		r := l.next()
 		sp.mu.Unlock()
 		if r == nil {
 			select {

@@ -136,3 +136,40 @@ func TestSpoolIsBounded(t *testing.T) {
 		t.Errorf("%d records", n)
 	}
 }
+
+// After services were away Stops go out first, each behind what is left of its session, and
+// a full spool gives up Starts before Stops.
+func TestSpoolSendsStopsFirst(t *testing.T) {
+	var l lane
+	for _, r := range []record{{Session: "a", Status: acctInterim}, {Session: "b", Status: acctStart}, {Session: "c", Status: acctStart},
+		{Session: "b", Status: acctStop}, {Session: "d", Status: acctStop}} {
+		l.queue = append(l.queue, &r)
+	}
+	got := ""
+	for r := l.next(); r != nil; r = l.next() {
+		got += r.Session + r.Status.String() + " "
+		l.queue = l.queue[1:]
+	}
+	if want := "bStart bStop dStop aInterim-Update cStart "; got != want {
+		t.Errorf("sent %s, want %s", got, want)
+	}
+
+	var length atomic.Int64
+	sp, err := openSpool("", 3, slog.New(slog.DiscardHandler), &length)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range []record{{Session: "s", Status: acctStop}, {Session: "s", Status: acctStop}, {Session: "s", Status: acctStart}, {Session: "s", Status: acctStop}} {
+		sp.push(&r)
+	}
+	for i := range sp.lanes {
+		for _, r := range sp.lanes[i].queue {
+			if r.Status == acctStart {
+				t.Error("a Start was kept, and a Stop was not")
+			}
+		}
+	}
+	if length.Load() != 3 {
+		t.Errorf("%d records", length.Load())
+	}
+}
