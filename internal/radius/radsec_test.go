@@ -553,3 +553,45 @@ func TestRadSecBadStream(t *testing.T) {
 		sim.wg.Wait()
 	})
 }
+
+// With the waits of a node's example a frozen service is left after the first wait and the
+// watchdog's question, and not after the whole series. One that lives and takes its time
+// over a login is waited for.
+func TestRadSecFrozenServiceIsLeftEarly(t *testing.T) {
+	ca := newAuthority(t, "ca")
+	server, client := serverTLS(t, ca.issue(t, "radius.test")), clientTLS(t, ca.issue(t, "node-7"), "radius.test")
+	synctest.Test(t, func(t *testing.T) {
+		s := &service{delay: 15 * time.Second}
+		sim := &simulated{conf: server, h: s}
+		spare := &service{}
+		c := newClient(t, ClientConfig{
+			Servers: []Server{
+				{Name: "r", Network: "radsec", Addr: "192.0.2.1:2083", TLS: client},
+				inproc("spare", spare, 1),
+			},
+			Dial: sim.dial, Timeout: 3 * time.Second, Retries: 2,
+		})
+		ask := func() time.Duration {
+			t.Helper()
+			began := time.Now()
+			if _, err := c.Exchange(t.Context(), user("alice")); err != nil {
+				t.Fatal(err)
+			}
+			return time.Since(began)
+		}
+		time.Sleep(time.Second)
+		if took := ask(); took != s.delay {
+			t.Errorf("a slow answer took %v", took)
+		}
+		s.frozen.Store(true)
+		if took := ask(); took < 8*time.Second || took > 10*time.Second {
+			t.Errorf("fail-over took %v, want about 9 s", took)
+		}
+		if asked, _ := spare.requests(); len(asked) != 1 {
+			t.Errorf("the spare was asked %d times", len(asked))
+		}
+		c.Close()
+		sim.hangUp()
+		sim.wg.Wait()
+	})
+}

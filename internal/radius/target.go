@@ -251,6 +251,14 @@ func (t turn) exchange(ctx context.Context, p *Packet, first time.Time) (*Packet
 	}
 	timer := time.NewTimer(next)
 	defer timer.Stop()
+	// A stream repeats nothing, and the whole series is long. When nothing at all has come
+	// on it for the first wait, the watchdog asks whether anybody is there.
+	var doubt <-chan time.Time
+	if t.stream() {
+		first := time.NewTimer(jittered(t.c.cfg.Timeout))
+		defer first.Stop()
+		doubt = first.C
+	}
 	delay := time.Since(first) / time.Second
 	for repeated := 0; ; {
 		current := flights[len(flights)-1]
@@ -260,6 +268,13 @@ func (t turn) exchange(ctx context.Context, p *Packet, first time.Time) (*Packet
 			return reply, nil
 		case <-current.link.gone:
 			return nil, errLost
+		case <-doubt:
+			t.mu.Lock()
+			quiet := !current.link.heard.After(began)
+			t.mu.Unlock()
+			if quiet {
+				current.link.suspect()
+			}
 		case <-died:
 			t.m.silences.Inc()
 			return nil, errSilent
