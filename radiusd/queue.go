@@ -35,8 +35,9 @@ func rankOf(k kind, p *radius.Packet) rank {
 		return rankFirst
 	case rfc2866.AcctStatusType_Value_Start:
 		return rankStart
+	default:
+		return rankInterim
 	}
-	return rankInterim
 }
 
 // queue is what waits for workers: a bounded number of tickets, of which none is worked on
