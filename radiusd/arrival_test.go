@@ -21,9 +21,10 @@ func TestHeldUpProcessDropsWhatIsOld(t *testing.T) {
 		_ = u.conn.Close()
 	})
 	conn := dialUDP(t, netip.AddrPortFrom(loopback.Addr(), addrPort(u.conn.LocalAddr()).Port()).String())
+	time.Sleep(200 * time.Millisecond) // the kernel begins to take times a moment after it is asked
 	old := access(t, pap("old", goodPassword), func(p *radius.Packet) { p.Identifier = 1 })
 	send(t, conn, old)
-	time.Sleep(deadline + 50*time.Millisecond) // nobody reads
+	time.Sleep(deadline + 200*time.Millisecond) // nobody reads
 	fresh := access(t, pap("fresh", goodPassword), func(p *radius.Packet) { p.Identifier = 2 })
 	send(t, conn, fresh)
 	began := time.Now()
