@@ -53,6 +53,7 @@ var causeNames = [...]string{
 	"unknown", "user-request", "lost-carrier", "lost-service", "idle-timeout", "session-timeout", "admin-reset",
 	"admin-reboot", "port-error", "nas-error", "nas-request", "nas-reboot", "port-unneeded", "port-preempted",
 	"port-suspended", "service-unavailable", "callback", "user-error", "host-request",
+	"supplicant-restart", "reauthentication-failure", "port-reinitialized", "port-disabled", // RFC 3580 §2.5
 }
 
 func (c Cause) String() string {
@@ -60,16 +61,6 @@ func (c Cause) String() string {
 		return causeNames[c]
 	}
 	return fmt.Sprintf("cause-%d", uint32(c))
-}
-
-// Usage is what a session has used, from the NAS' accounting; 64 bits
-// (Acct-*-Gigawords are the caller's to add). In is from the client.
-type Usage struct {
-	Time       time.Duration `json:"time,omitempty"`
-	InOctets   uint64        `json:"in,omitempty"`
-	OutOctets  uint64        `json:"out,omitempty"`
-	InPackets  uint64        `json:"in_packets,omitempty"`
-	OutPackets uint64        `json:"out_packets,omitempty"`
 }
 
 // Record is one session. Times are the store's, but for those of history.
@@ -125,6 +116,8 @@ type Record struct {
 	Ended   time.Time `json:"ended,omitzero"`
 	Usage   Usage     `json:"usage,omitzero"`
 	Cause   Cause     `json:"cause,omitempty"`
+	// Disconnect is what a node of ours says of the cause besides.
+	Disconnect Disconnect `json:"disconnect,omitempty"`
 }
 
 // ID names a session in the whole installation: Acct-Session-Id is unique within

@@ -30,7 +30,11 @@ type Config struct {
 	Interim time.Duration // what NAS are told (Acct-Interim-Interval); 0: 5 min
 	Missed  int           // interims a session may miss; 0: 3
 	History int           // events kept, about; 0: 100,000
-	Keep    time.Duration // history without a new event is forgotten; 0: 90 days
+	Keep    time.Duration // history without a new event is forgotten, and so are totals; 0: 90 days
+
+	// Told is called for each start and stop behind the store's word, before the NAS is
+	// answered. It may be called from many goroutines; nil: nobody is.
+	Told func(*Told)
 }
 
 const (
@@ -39,8 +43,9 @@ const (
 	marksLife = 8 * 24 * time.Hour
 	// recordSlack keeps a lapsed session's record for the sweeper.
 	recordSlack = 7 * 24 * time.Hour
-	// markEnd is beyond any session time.
-	markEnd = 1 << 52
+	// seqStart is before any session time, markEnd beyond.
+	seqStart = 1
+	markEnd  = 1 << 52
 
 	fieldStart, fieldStop, fieldSeq = "start", "stop", "seq"
 	fieldOpen                       = "open:" // and the attempt
@@ -189,7 +194,10 @@ type Report struct {
 	Node, Acct string
 	At         time.Time // when it happened, by the NAS and Acct-Delay-Time; zero: now
 	Usage      Usage
+	Width      Width
 	Cause      Cause // of a Stop
+	Disconnect Disconnect
+	own        bool // nobody reported it
 
 	// What the message says of the session; used where we know no better: a
 	// session of another NAS' own, or one whose record is lost.
@@ -207,11 +215,13 @@ type Outcome struct {
 	// AddressLost: the session's address is somebody else's by now, because it
 	// was silent for too long. It must be disconnected.
 	AddressLost bool
+
+	began, ended *Event // what was written down
 }
 
 // Start reports Acct-Status-Type Start.
 func (r *Registry) Start(ctx context.Context, rep Report) (Outcome, error) {
-	return r.report(ctx, rep, 1, false)
+	return r.report(ctx, rep, seqStart, false)
 }
 
 // Touch reports Interim-Update. An older one that comes late changes nothing.
@@ -230,13 +240,28 @@ func (r *Registry) Stop(ctx context.Context, rep Report) (Outcome, error) {
 // both are made again: the change must not be undone by what we knew.
 func (r *Registry) report(ctx context.Context, rep Report, seq int64, stop bool) (Outcome, error) {
 	self, first := rand.Text(), false
+	var began *Event
 	for range changes {
 		out, done, err := r.reportOnce(ctx, rep, seq, stop, self)
 		first = first || out.First
-		if done || err != nil {
-			out.First = first
+		if out.began != nil {
+			began = out.began
+			r.tell(began, false, rep.own)
+		}
+		if err != nil {
 			return out, err
 		}
+		if !done {
+			continue
+		}
+		switch {
+		case out.ended != nil:
+			r.tell(out.ended, !out.First, rep.own)
+		case seq == seqStart && began == nil:
+			r.tell(&Event{Kind: EventStart, At: out.Record.Started, Record: out.Record}, true, rep.own)
+		}
+		out.First = first
+		return out, err
 	}
 	return Outcome{}, fmt.Errorf("session %s: %w", ID(rep.Node, rep.Acct), errChanging)
 }
@@ -262,7 +287,19 @@ func (r *Registry) reportOnce(ctx context.Context, rep Report, seq int64, stop b
 	out := Outcome{Record: rec, Known: get.Found || marks.Last[fieldStart] != 0 || marks.Last[fieldSeq] != 0}
 	if marks.Last[fieldSeq] >= markEnd {
 		out.Record.State = Closed
-		return out, true, nil // it has ended
+		if !stop {
+			return out, true, nil // it has ended
+		}
+		opened := marks.Note[fieldStart]
+		out.ended = again(rec, &rep, opened, clock.Now)
+		if rec.User == "" || opened == 0 {
+			return out, true, nil
+		}
+		// The one who ended it may not have come to counting.
+		rec.Opened = time.UnixMilli(opened)
+		total := r.total(&rec, rep.Usage, Usage{})
+		total.Known = true
+		return out, true, r.store.Do(ctx, store.Seq{total})
 	}
 	at := rep.At
 	if at.IsZero() || at.After(clock.Now) {
@@ -275,9 +312,8 @@ func (r *Registry) reportOnce(ctx context.Context, rep Report, seq int64, stop b
 	if rec.Started.IsZero() {
 		rec.Started = at.Add(-rep.Usage.Time)
 	}
-	if u := rep.Usage; u.Time >= rec.Usage.Time {
-		rec.Usage = u
-	}
+	before := rec.Usage
+	rec.Usage = rep.Usage.after(before, rep.Width)
 	rec.State = Active
 	started := rec // the event shows no more than a start knows
 	started.Usage, started.Touched = Usage{}, time.Time{}
@@ -288,7 +324,8 @@ func (r *Registry) reportOnce(ctx context.Context, rep Report, seq int64, stop b
 	var order *store.Advance
 	var write *store.Swap
 	if stop {
-		rec.State, rec.Ended, rec.Cause = Closed, at, rep.Cause
+		rec.State, rec.Ended, rec.Cause, rec.Disconnect = Closed, at, rep.Cause, rep.Disconnect
+		out.ended = &Event{Kind: EventStop, At: at, Record: rec}
 		end = r.event(id, fieldStop, Event{Kind: EventStop, At: at, Record: rec})
 		end = append(end,
 			&store.Advance{Key: store.SessionMarks(id), Field: fieldSeq, To: markEnd, TTL: marksLife},
@@ -296,7 +333,11 @@ func (r *Registry) reportOnce(ctx context.Context, rep Report, seq int64, stop b
 		)
 		end = append(end, noWaits(id)...)
 		seqs = append(seqs, end)
-		seqs = append(seqs, r.forget(rec)...)
+		gone := r.forget(rec)
+		if rec.User != "" {
+			gone[1] = append(gone[1], r.total(&rec, rec.Usage, before))
+		}
+		seqs = append(seqs, gone...)
 	} else {
 		order = &store.Advance{Key: store.SessionMarks(id), Field: fieldSeq, To: seq, ID: self, TTL: marksLife}
 		write = &store.Swap{Key: store.Session(id), Absent: !get.Found, Old: get.Value, New: rec.marshal(), TTL: r.silence() + recordSlack}
@@ -306,7 +347,10 @@ func (r *Registry) reportOnce(ctx context.Context, rep Report, seq int64, stop b
 			store.Seq{&store.Enter{Key: store.Nodes(), Member: rec.Node, For: r.silence()}},
 		)
 		if rec.User != "" {
-			seqs = append(seqs, store.Seq{&store.Enter{Key: store.UserLive(rec.User), Member: id, For: r.silence()}})
+			seqs = append(seqs, store.Seq{
+				&store.Enter{Key: store.UserLive(rec.User), Member: id, For: r.silence()},
+				r.total(&rec, rec.Usage, before),
+			})
 		}
 		if rec.Pool != "" {
 			renew = &store.Renew{Pool: rec.Pool, Holder: id, TTL: r.silence()}
@@ -317,6 +361,9 @@ func (r *Registry) reportOnce(ctx context.Context, rep Report, seq int64, stop b
 		return Outcome{}, false, err
 	}
 	out.First = begin[0].(*store.Advance).OK
+	if out.First {
+		out.began = &Event{Kind: EventStart, At: rec.Started, Record: started}
+	}
 	switch {
 	case stop:
 		out.First = end[0].(*store.Advance).OK
@@ -327,6 +374,7 @@ func (r *Registry) reportOnce(ctx context.Context, rep Report, seq int64, stop b
 			return Outcome{}, false, err
 		}
 		out.Record.State, out.First = Closed, false
+		out.Record.Started = rec.Started
 		return out, true, nil
 	case order.OK && !write.OK:
 		return out, false, nil
@@ -341,13 +389,14 @@ func (r *Registry) reportOnce(ctx context.Context, rep Report, seq int64, stop b
 // event is a sequence that appends an event the first time.
 func (r *Registry) event(id, field string, e Event) store.Seq {
 	return store.Seq{
-		&store.Advance{Key: store.SessionMarks(id), Field: field, To: 1, TTL: marksLife},
+		&store.Advance{Key: store.SessionMarks(id), Field: field, To: 1, Note: e.Opened.UnixMilli(), TTL: marksLife},
 		&store.Append{Key: store.History(id), Event: e.marshal(),
 			Max: max(r.cfg.History/len(store.Histories()), 1), TTL: r.cfg.Keep},
 	}
 }
 
-// forget takes a session out of the indexes and gives its address back.
+// forget takes a session out of the indexes, the node's and then the user's, and gives its
+// address back.
 func (r *Registry) forget(rec Record) []store.Seq {
 	seqs := []store.Seq{{&store.Leave{Key: store.NodeLive(rec.Node), Member: rec.ID}}}
 	if rec.User != "" {

@@ -85,7 +85,7 @@ func (r *Registry) end(ctx context.Context, node string, ids []string, which fun
 					return ended, err
 				}
 			default:
-				out, err := r.Stop(ctx, Report{Node: rec.Node, Acct: rec.Acct, At: at, Usage: rec.Usage, Cause: cause})
+				out, err := r.Stop(ctx, Report{Node: rec.Node, Acct: rec.Acct, At: at, Usage: rec.Usage, Cause: cause, own: true})
 				if err != nil {
 					return ended, err
 				}

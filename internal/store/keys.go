@@ -155,6 +155,10 @@ func UserRetry(name, place string) Key { return user(name, ":retry:"+escape(plac
 // deadline and lapsedFor.
 func UserLive(name string) Key { return user(name, ":live") }
 
+// UserUsed is {user:NAME}:used, hash of what all his sessions have used and how far those
+// are that spoke last; life: given by session, from the last word on.
+func UserUsed(name string) Key { return user(name, ":used") }
+
 // DeviceKey is {device:ID}:key, JSON of the public key that a device signs its reports
 // with; life: given by agent, from the last report on. IDs fold case.
 func DeviceKey(id string) Key { return deviceKey(id, ":key") }

@@ -30,6 +30,7 @@ func TestKeys(t *testing.T) {
 		"{user:alice}:asking":             UserPlaces("Alice"),
 		"{user:alice}:asked":              UserAsked("Alice"),
 		"{user:alice}:ceiling":            UserCeiling("Alice"),
+		"{user:alice}:used":               UserUsed("Alice"),
 		"{spray}:users":                   SprayUsers(),
 		"{locks}:now":                     Locks(),
 		"{locks}:told:user%20alice":       LockTold("user alice"),

@@ -172,6 +172,53 @@ function op.marks(k)
   return all
 end
 
+-- op_total.go: hash since, at, sources, n0... and of:SOURCE -> "ms counter..."
+function op.total(k, a)
+  local key, source, keep, life, n = k[1], 'of:' .. a[1], tonumber(a[3]), tonumber(a[4]), tonumber(a[5])
+  local function add(field, by)
+    local r = redis.pcall('HINCRBY', key, field, string.format('%.0f', by))
+    if type(r) == 'table' and r.err then call('HSET', key, field, '9223372036854775807') end
+  end
+  local text, before = call('HGET', key, source), {}
+  if text then
+    for w in string.gmatch(text, '%d+') do before[#before + 1] = tonumber(w) end
+    table.remove(before, 1)
+  else
+    if a[2] == '1' then return {0} end
+    add('sources', 1)
+    for i = 1, n do before[i] = tonumber(a[5 + n + i]) end
+  end
+  local line = string.format('%.0f', now)
+  for i = 1, n do
+    local to, was = tonumber(a[5 + i]), before[i] or 0
+    if to < was then to = was end
+    add('n' .. (i - 1), to - was)
+    line = line .. ' ' .. string.format('%.0f', to)
+  end
+  call('HSETNX', key, 'since', now)
+  call('HSET', key, 'at', now, source, line)
+  if not text and call('HLEN', key) > keep + n + 3 then -- those that have been silent for longest
+    local all, of = call('HGETALL', key), {}
+    for i = 1, #all, 2 do
+      if string.sub(all[i], 1, 3) == 'of:' and all[i] ~= source then
+        of[#of + 1] = {tonumber(string.match(all[i + 1], '^%d+')), all[i]}
+      end
+    end
+    table.sort(of, function(x, y) return x[1] < y[1] or (x[1] == y[1] and x[2] < y[2]) end)
+    for i = 1, #of - keep + 1 do call('HDEL', key, of[i][2]) end
+  end
+  lengthen(key, life)
+  return {1}
+end
+
+function op.totals(k, a)
+  local out = {1}
+  local fields = {'since', 'at', 'sources'}
+  for i = 0, tonumber(a[1]) - 1 do fields[#fields + 1] = 'n' .. i end
+  for i, v in ipairs(call('HMGET', k[1], unpack(fields))) do out[i + 1] = v or '' end
+  return out
+end
+
 -- op_index.go: zset member -> deadline
 function op.enter(k, a)
   local key, life, max, lapsed = k[1], tonumber(a[2]), tonumber(a[3]), tonumber(a[4])

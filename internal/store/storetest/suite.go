@@ -22,7 +22,7 @@ func Suite(t *testing.T) {
 		{"values", values}, {"once", once}, {"swap", swap}, {"guards", guards},
 		{"count", count}, {"windows", windows}, {"marks", marks}, {"index", index},
 		{"reserve", reserve}, {"reserveOrder", reserveOrder}, {"parallelPlaces", parallelPlaces},
-		{"streams", streams}, {"lease", lease}, {"leaseOrder", leaseOrder}, {"leaseReload", leaseReload},
+		{"streams", streams}, {"totals", totals}, {"lease", lease}, {"leaseOrder", leaseOrder}, {"leaseReload", leaseReload},
 		{"leaseBudget", leaseBudget}, {"oneCodeOnce", oneCodeOnce}, {"parallelLeases", parallelLeases},
 		{"parallelCounts", parallelCounts}, {"watch", watch}, {"names", names}, {"restart", restart},
 		{"closed", closed},
@@ -519,6 +519,79 @@ func parallelPlaces(t *testing.T, b Backend) {
 	slices.Sort(got)
 	if !slices.Equal(got, []string{"0", "1", "2"}) {
 		t.Errorf("places behind %v others", got)
+	}
+}
+
+func totals(t *testing.T, b Backend) {
+	k := store.UserUsed("alice")
+	read := func() *store.Totals {
+		t.Helper()
+		op := &store.Totals{Key: k, N: 2}
+		do(t, b, store.Seq{op})
+		return op
+	}
+	say := func(source string, now, base []uint64) {
+		t.Helper()
+		if !one(t, b, &store.Total{Key: k, Source: source, Now: now, Base: base, Keep: 3, TTL: time.Hour}) {
+			t.Errorf("%s: not added", source)
+		}
+	}
+	want := func(what string, sources uint64, sum ...uint64) {
+		t.Helper()
+		if r := read(); !r.Found || r.Sources != sources || !slices.Equal(r.Sum, sum) {
+			t.Errorf("%s: %d sources, %v; want %d, %v", what, r.Sources, r.Sum, sources, sum)
+		}
+	}
+	if r := read(); r.Found || !slices.Equal(r.Sum, []uint64{0, 0}) {
+		t.Errorf("before anything: %+v", r)
+	}
+	if one(t, b, &store.Total{Key: k, Source: "s1", Now: []uint64{1, 1}, Known: true, Keep: 3, TTL: time.Hour}) || read().Found {
+		t.Error("a source that nobody knows was added")
+	}
+	say("s1", []uint64{0, 0}, nil)
+	say("s1", []uint64{10, 1 << 40}, nil)
+	say("s1", []uint64{10, 1 << 40}, nil) // again
+	say("s1", []uint64{5, 1}, nil)        // late
+	say("s2", []uint64{1, 2}, nil)
+	want("two sources", 2, 11, 1<<40+2)
+	if !one(t, b, &store.Total{Key: k, Source: "s1", Now: []uint64{11, 1 << 40}, Known: true, Keep: 3, TTL: time.Hour}) {
+		t.Error("a known source was not added")
+	}
+	want("a known source", 2, 12, 1<<40+2)
+	first := read()
+	if first.Since.IsZero() || first.At.Before(first.Since) {
+		t.Errorf("since %v, at %v", first.Since, first.At)
+	}
+	for i := range 5 { // s1 and s2 are forgotten
+		b.Sleep(3 * time.Millisecond)
+		say(fmt.Sprint("t", i), []uint64{1, 0}, nil)
+	}
+	want("more sources than are remembered", 7, 17, 1<<40+2)
+	say("s1", []uint64{12, 1 << 40}, []uint64{11, 1 << 40}) // its own record knows
+	want("a source that was forgotten", 8, 18, 1<<40+2)
+	if one(t, b, &store.Total{Key: k, Source: "s2", Now: []uint64{1, 2}, Known: true, Keep: 3, TTL: time.Hour}) {
+		t.Error("a forgotten source is known")
+	}
+	for i := range 3 {
+		say(fmt.Sprint("big", i), []uint64{1 << 63, 0}, nil)
+	}
+	want("large counters", 11, 18+3<<53, 1<<40+2)
+	for range 1100 / 20 { // 63 bits are the end of it
+		var seqs []store.Seq
+		for range 20 {
+			seqs = append(seqs, store.Seq{
+				&store.Total{Key: k, Source: "x", Now: []uint64{0, 1 << 53}, Keep: 1, TTL: time.Hour},
+				&store.Total{Key: k, Source: "y", Now: []uint64{0, 1 << 53}, Keep: 1, TTL: time.Hour},
+			})
+		}
+		do(t, b, seqs...)
+	}
+	if r := read(); r.Sum[1] != 1<<63-1 {
+		t.Errorf("sum %d, want the end of 63 bits", r.Sum[1])
+	}
+	b.Sleep(time.Millisecond)
+	if r := read(); !r.Since.Equal(first.Since) || r.At.Before(first.At) {
+		t.Errorf("since %v, at %v", r.Since, r.At)
 	}
 }
 
