@@ -28,7 +28,7 @@ func (s *session) account(now time.Time, status rfc2866.AcctStatusType) {
 		s.log.Error("accounting record lost", "status", status.String(), "error", err)
 		return
 	}
-	s.node.spool.add(s.id, status, p, now)
+	s.node.spool.Add(s.id, status, p, now)
 }
 
 func (s *session) accountingRequest(now time.Time, status rfc2866.AcctStatusType) (*radius.Packet, error) {

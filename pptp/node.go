@@ -19,6 +19,7 @@ import (
 
 	"postern/internal/config"
 	"postern/internal/radius"
+	"postern/internal/spool"
 	"postern/pptp/captive"
 	"postern/pptp/control"
 	"postern/pptp/gre"
@@ -59,7 +60,7 @@ type Node struct {
 	metrics *metrics
 	dynamic *radius.Dynamic
 	tun     tun.Device
-	spool   *spool
+	spool   *spool.Spool
 	fence   *fence
 	captive *captive.Server // serves where there is a Filter
 	epoch   time.Time       // since counts from here
@@ -89,7 +90,7 @@ type Node struct {
 
 	work sync.WaitGroup // connections, logins, farewells
 	loop sync.WaitGroup // shards, receivers, transmitter
-	acct sync.WaitGroup // spool lanes
+	acct sync.WaitGroup // the spool
 }
 
 // New builds a node; nothing runs and nothing is open but the accounting spool.
@@ -138,7 +139,9 @@ func New(cfg *config.Gateway, deps Deps) (*Node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("build node: %w", err)
 	}
-	n.spool, err = openSpool(string(cfg.Spool.Dir), cfg.Spool.MaxRecords, n.log, &n.metrics.spooled)
+	n.spool, err = spool.Open(spool.Config{
+		Dir: string(cfg.Spool.Dir), Max: cfg.Spool.MaxRecords, Log: n.log, Length: &n.metrics.spooled,
+	})
 	return n, err
 }
 
@@ -235,11 +238,9 @@ func (n *Node) Start() error {
 		_ = l.Close()
 		return err
 	}
-	for i := range spoolLanes {
-		n.acct.Go(func() { n.spool.send(n.acctCtx, i, n.exchanger) }) // Wait waits
-	}
+	n.acct.Go(func() { n.spool.Run(n.acctCtx, n.exchanger) }) // Wait waits
 	if p, err := n.nodeRecord(time.Now(), acctOn); err == nil {
-		n.spool.add(n.boot, acctOn, p, time.Now())
+		n.spool.Add(n.boot, acctOn, p, time.Now())
 	}
 	for _, sh := range n.shards {
 		n.loop.Go(func() { sh.run(n.acctCtx) }) // Wait waits
@@ -476,9 +477,9 @@ func (n *Node) Stop() {
 		_ = c.tcp.Close()
 	}
 	if p, err := n.nodeRecord(time.Now(), acctOff); err == nil && n.listener != nil {
-		n.spool.add(n.boot, acctOff, p, time.Now())
+		n.spool.Add(n.boot, acctOff, p, time.Now())
 	}
-	n.spool.drain(ctx)
+	n.spool.Drain(ctx)
 	n.acctStop()
 	n.mu.Lock()
 	for _, c := range n.socks {

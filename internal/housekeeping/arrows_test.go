@@ -42,7 +42,7 @@ pptp/mppe/...           internal/mschap
 pptp/tun/...            -
 pptp/filter/...         internal/obs
 pptp/captive/...        -
-pptp                    pptp/control pptp/gre pptp/ppp pptp/chap pptp/eap pptp/mppe pptp/tun pptp/filter pptp/captive internal/mschap internal/radius internal/obs internal/config
+pptp                    pptp/control pptp/gre pptp/ppp pptp/chap pptp/eap pptp/mppe pptp/tun pptp/filter pptp/captive internal/mschap internal/radius internal/obs internal/spool internal/config
 
 # The service.
 radiusd/...             radiusd/... authz/... policy/... internal/...

@@ -1,4 +1,10 @@
-package pptp
+// Package spool keeps accounting records (RFC 2866) until somebody has answered them,
+// over a restart too: a node's for its services, and a service's for the accounting
+// servers it forwards to.
+//
+// Records of one session are sent in their order; an Interim that is overtaken by a later
+// record of its session is dropped, since every record counts from the session's beginning.
+package spool
 
 import (
 	"cmp"
@@ -22,29 +28,40 @@ import (
 	"postern/internal/radius"
 )
 
-// spool keeps accounting records until a service has answered them, over a restart
-// too. Records of one session are sent in their order; an Interim that is overtaken
-// by a later record of its session is dropped, since every record counts from the
-// session's beginning.
-type spool struct {
-	dir string // empty: memory only
-	max int
-	log *slog.Logger
-	len *atomic.Int64
+// Config is what Open needs.
+type Config struct {
+	Dir string // where Starts and Stops outlive the process; empty: memory only
+	Max int    // records that wait; 0: 100,000
+	Log *slog.Logger
+
+	Length  *atomic.Int64 // kept at how many wait
+	Dropped func()        // called for each record that is given up; nil: nobody is
+}
+
+// Spool is safe for concurrent use.
+type Spool struct {
+	cfg Config
 
 	mu    sync.Mutex
 	seq   uint64
-	lanes [spoolLanes]lane
+	lanes [lanes]lane
 }
 
-// spoolLanes is how many records are under way at a time.
-const spoolLanes = 8
+// Acct-Status-Type (RFC 2866 §5.1).
+const (
+	acctStart   = rfc2866.AcctStatusType_Value_Start
+	acctStop    = rfc2866.AcctStatusType_Value_Stop
+	acctInterim = rfc2866.AcctStatusType_Value_InterimUpdate
+)
+
+// lanes is how many records are under way at a time.
+const lanes = 8
 
 const (
-	spoolSuffix = ".acct"
+	suffix = ".acct"
 	// A round of all services has failed: wait before the next, longer each time.
-	spoolRetryMin = time.Second
-	spoolRetryMax = 30 * time.Second
+	retryMin = time.Second
+	retryMax = 30 * time.Second
 )
 
 // lane is one queue; a session's records all stand in the same.
@@ -69,9 +86,11 @@ type attr struct {
 	Value []byte      `json:"v"`
 }
 
-// openSpool reads what an earlier process left in dir, making it if need be.
-func openSpool(dir string, maxRecords int, log *slog.Logger, length *atomic.Int64) (*spool, error) {
-	sp := &spool{dir: dir, max: cmp.Or(maxRecords, 100_000), log: log, len: length}
+// Open reads what an earlier process left in the directory, making it if need be.
+func Open(cfg Config) (*Spool, error) {
+	cfg.Max = cmp.Or(cfg.Max, 100_000)
+	sp := &Spool{cfg: cfg}
+	dir, log := cfg.Dir, cfg.Log
 	for i := range sp.lanes {
 		sp.lanes[i].wake = make(chan struct{}, 1)
 	}
@@ -81,7 +100,7 @@ func openSpool(dir string, maxRecords int, log *slog.Logger, length *atomic.Int6
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("accounting spool: %w", err)
 	}
-	names, err := filepath.Glob(filepath.Join(dir, "*"+spoolSuffix))
+	names, err := filepath.Glob(filepath.Join(dir, "*"+suffix))
 	if err != nil {
 		return nil, fmt.Errorf("accounting spool: %w", err)
 	}
@@ -98,15 +117,15 @@ func openSpool(dir string, maxRecords int, log *slog.Logger, length *atomic.Int6
 			continue
 		}
 		r.file = name
-		_, _ = fmt.Sscanf(strings.TrimSuffix(filepath.Base(name), spoolSuffix), "%x", &sp.seq)
+		_, _ = fmt.Sscanf(strings.TrimSuffix(filepath.Base(name), suffix), "%x", &sp.seq)
 		sp.push(r)
 	}
 	return sp, nil
 }
 
-// add takes a record over. It does not block but for the file, which is small and
+// Add takes a record over. It does not block but for the file, which is small and
 // not synced: a machine that crashes loses its sessions anyway.
-func (sp *spool) add(session string, status rfc2866.AcctStatusType, p *radius.Packet, now time.Time) {
+func (sp *Spool) Add(session string, status rfc2866.AcctStatusType, p *radius.Packet, now time.Time) {
 	r := &record{Session: session, Status: status, At: now}
 	for _, a := range p.Attributes {
 		r.Attrs = append(r.Attrs, attr{a.Type, a.Attribute})
@@ -114,14 +133,14 @@ func (sp *spool) add(session string, status rfc2866.AcctStatusType, p *radius.Pa
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
 	sp.seq++
-	if sp.dir != "" && status != acctInterim {
-		r.file = filepath.Join(sp.dir, fmt.Sprintf("%016x%s", sp.seq, spoolSuffix))
+	if sp.cfg.Dir != "" && status != acctInterim {
+		r.file = filepath.Join(sp.cfg.Dir, fmt.Sprintf("%016x%s", sp.seq, suffix))
 		b, err := json.Marshal(r)
 		if err == nil {
 			err = writeWhole(r.file, b)
 		}
 		if err != nil {
-			sp.log.Error("accounting record kept in memory only", "error", err)
+			sp.cfg.Log.Error("accounting record kept in memory only", "error", err)
 			r.file = ""
 		}
 	}
@@ -138,22 +157,22 @@ func writeWhole(name string, b []byte) error {
 }
 
 // push queues r. mu is held, or nobody else knows sp yet.
-func (sp *spool) push(r *record) {
+func (sp *Spool) push(r *record) {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(r.Session))
-	l := &sp.lanes[h.Sum32()%spoolLanes]
+	l := &sp.lanes[h.Sum32()%lanes]
 	// The first may be under way; what stands behind it may go.
 	for i := len(l.queue) - 1; i >= 1; i-- {
 		if q := l.queue[i]; q.Session == r.Session && q.Status == acctInterim {
 			l.queue = slices.Delete(l.queue, i, i+1)
-			sp.len.Add(-1)
+			sp.cfg.Length.Add(-1)
 		}
 	}
-	if sp.len.Load() >= int64(sp.max) {
+	if sp.cfg.Length.Load() >= int64(sp.cfg.Max) {
 		sp.shed(l)
 	}
 	l.queue = append(l.queue, r)
-	sp.len.Add(1)
+	sp.cfg.Length.Add(1)
 	select {
 	case l.wake <- struct{}{}:
 	default:
@@ -162,7 +181,7 @@ func (sp *spool) push(r *record) {
 
 // shed makes room: an Interim if there is one, else a Start, whose Stop says it all, else
 // the oldest that waits.
-func (sp *spool) shed(l *lane) {
+func (sp *Spool) shed(l *lane) {
 	if len(l.queue) < 2 {
 		return
 	}
@@ -173,16 +192,23 @@ func (sp *spool) shed(l *lane) {
 		}
 	}
 	i = max(i, 1)
-	sp.log.Error("accounting spool full, record dropped", "session", l.queue[i].Session, "status", l.queue[i].Status.String())
+	sp.cfg.Log.Error("accounting spool full, record dropped", "session", l.queue[i].Session, "status", l.queue[i].Status.String())
+	sp.dropped()
 	sp.remove(l.queue[i])
 	l.queue = slices.Delete(l.queue, i, i+1)
-	sp.len.Add(-1)
+	sp.cfg.Length.Add(-1)
 }
 
-func (sp *spool) remove(r *record) {
+func (sp *Spool) dropped() {
+	if sp.cfg.Dropped != nil {
+		sp.cfg.Dropped()
+	}
+}
+
+func (sp *Spool) remove(r *record) {
 	if r.file != "" {
 		if err := os.Remove(r.file); err != nil && !errors.Is(err, os.ErrNotExist) {
-			sp.log.Error("accounting record not removed", "error", err)
+			sp.cfg.Log.Error("accounting record not removed", "error", err)
 		}
 	}
 }
@@ -205,10 +231,32 @@ func (l *lane) next() *record {
 	return r
 }
 
+// Run sends records to whom ask says, until ctx ends.
+func (sp *Spool) Run(ctx context.Context, ask func() radius.Exchanger) {
+	var wg sync.WaitGroup
+	for i := range lanes {
+		wg.Go(func() { sp.send(ctx, i, ask) }) // waited for below
+	}
+	wg.Wait()
+}
+
+// unsendable says of an error that asking again gives the same: the record does not fit
+// into a packet, say.
+func unsendable(err error) bool {
+	for _, passing := range []error{radius.ErrNoAnswer, radius.ErrNoService, radius.ErrClosed, errUnexpected, context.DeadlineExceeded, context.Canceled} {
+		if errors.Is(err, passing) {
+			return false
+		}
+	}
+	return true
+}
+
+var errUnexpected = errors.New("answered with an unexpected code")
+
 // send works lane i until ctx ends.
-func (sp *spool) send(ctx context.Context, i int, ask func() radius.Exchanger) {
+func (sp *Spool) send(ctx context.Context, i int, ask func() radius.Exchanger) {
 	l := &sp.lanes[i]
-	wait := spoolRetryMin
+	wait := retryMin
 	for {
 		sp.mu.Lock()
 		r := l.next()
@@ -221,31 +269,36 @@ func (sp *spool) send(ctx context.Context, i int, ask func() radius.Exchanger) {
 				return
 			}
 		}
-		if err := sp.exchange(ctx, r, ask()); err != nil {
-			if ctx.Err() != nil {
-				return
-			}
-			sp.log.Warn("accounting not answered, kept", "session", r.Session, "status", r.Status.String(), "error", err)
+		err := sp.exchange(ctx, r, ask())
+		switch {
+		case err == nil:
+		case ctx.Err() != nil:
+			return
+		case unsendable(err): // nothing behind it must wait for it
+			sp.cfg.Log.Error("accounting record dropped: it cannot be sent", "session", r.Session, "status", r.Status.String(), "error", err)
+			sp.dropped()
+		default:
+			sp.cfg.Log.Warn("accounting not answered, kept", "session", r.Session, "status", r.Status.String(), "error", err)
 			select {
 			case <-time.After(wait):
 			case <-ctx.Done():
 				return
 			}
-			wait = min(2*wait, spoolRetryMax)
+			wait = min(2*wait, retryMax)
 			continue
 		}
-		wait = spoolRetryMin
+		wait = retryMin
 		sp.mu.Lock()
 		sp.remove(r)
 		l.queue = slices.Delete(l.queue, 0, 1)
 		sp.mu.Unlock()
-		sp.len.Add(-1)
+		sp.cfg.Length.Add(-1)
 	}
 }
 
 // exchange sends r once to whoever answers. Acct-Delay-Time says how old it is
 // (RFC 2866 §5.2).
-func (sp *spool) exchange(ctx context.Context, r *record, x radius.Exchanger) error {
+func (sp *Spool) exchange(ctx context.Context, r *record, x radius.Exchanger) error {
 	p := &radius.Packet{Code: radius.CodeAccountingRequest}
 	for _, a := range r.Attrs {
 		p.Add(a.Type, a.Value)
@@ -269,11 +322,11 @@ func (sp *spool) exchange(ctx context.Context, r *record, x radius.Exchanger) er
 	return nil
 }
 
-// drain waits until everything is answered or ctx ends.
-func (sp *spool) drain(ctx context.Context) {
+// Drain waits until everything is answered or ctx ends.
+func (sp *Spool) Drain(ctx context.Context) {
 	t := time.NewTicker(20 * time.Millisecond)
 	defer t.Stop()
-	for sp.len.Load() > 0 {
+	for sp.cfg.Length.Load() > 0 {
 		select {
 		case <-t.C:
 		case <-ctx.Done():

@@ -1,4 +1,4 @@
-package pptp
+package spool
 
 import (
 	"context"
@@ -31,10 +31,15 @@ func (c *clerk) Exchange(_ context.Context, p *radius.Packet) (*radius.Packet, e
 	if c.away {
 		return nil, radius.ErrNoAnswer
 	}
+	if rfc2866.AcctSessionID_GetString(p) == "large" {
+		return nil, radius.ErrValue
+	}
 	c.got = append(c.got, rfc2866.AcctSessionID_GetString(p)+" "+rfc2866.AcctStatusType_Get(p).String())
 	c.late = append(c.late, uint32(rfc2866.AcctDelayTime_Get(p)))
 	return &radius.Packet{Code: radius.CodeAccountingResponse}, nil
 }
+
+const acctOff = rfc2866.AcctStatusType_Value_AccountingOff
 
 func acctPacket(t *testing.T, session string, status rfc2866.AcctStatusType) *radius.Packet {
 	t.Helper()
@@ -45,29 +50,27 @@ func acctPacket(t *testing.T, session string, status rfc2866.AcctStatusType) *ra
 	return p
 }
 
-func runSpool(t *testing.T, sp *spool, c *clerk) (stop func()) {
+func runSpool(t *testing.T, sp *Spool, c *clerk) (stop func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
-	for i := range spoolLanes {
-		wg.Go(func() { sp.send(ctx, i, func() radius.Exchanger { return c }) })
-	}
+	wg.Go(func() { sp.Run(ctx, func() radius.Exchanger { return c }) })
 	return func() { cancel(); wg.Wait() }
 }
 
 // Records outlive services that are away and the node itself, keep their order, and
 // say how old they are. An Interim that was overtaken is not sent.
-func TestSpoolKeepsUntilAnswered(t *testing.T) {
+func TestKeepsUntilAnswered(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "spool")
 	synctest.Test(t, func(t *testing.T) {
 		c := &clerk{away: true}
 		var length atomic.Int64
-		sp, err := openSpool(dir, 100, slog.New(slog.DiscardHandler), &length)
+		sp, err := Open(Config{Dir: dir, Max: 100, Log: slog.New(slog.DiscardHandler), Length: &length})
 		if err != nil {
 			t.Fatal(err)
 		}
 		stop := runSpool(t, sp, c)
 		for _, status := range []rfc2866.AcctStatusType{acctStart, acctInterim, acctInterim, acctStop} {
-			sp.add("s1", status, acctPacket(t, "s1", status), time.Now())
+			sp.Add("s1", status, acctPacket(t, "s1", status), time.Now())
 			synctest.Wait()
 		}
 		time.Sleep(90 * time.Second)
@@ -78,17 +81,17 @@ func TestSpoolKeepsUntilAnswered(t *testing.T) {
 
 		// A new process takes over.
 		var length2 atomic.Int64
-		sp2, err := openSpool(dir, 100, slog.New(slog.DiscardHandler), &length2)
+		sp2, err := Open(Config{Dir: dir, Max: 100, Log: slog.New(slog.DiscardHandler), Length: &length2})
 		if err != nil || length2.Load() != 2 {
 			t.Fatalf("%v, %d records", err, length2.Load())
 		}
-		sp2.add("s1", acctOff, acctPacket(t, "s1", acctOff), time.Now())
+		sp2.Add("s1", acctOff, acctPacket(t, "s1", acctOff), time.Now())
 		stop = runSpool(t, sp2, c)
 		time.Sleep(10 * time.Second)
 		c.mu.Lock()
 		c.away = false
 		c.mu.Unlock()
-		sp2.drain(t.Context())
+		sp2.Drain(t.Context())
 		stop()
 		want := []string{"s1 Start", "s1 Stop", "s1 Accounting-Off"}
 		if len(c.got) != 3 || c.got[0] != want[0] || c.got[1] != want[1] || c.got[2] != want[2] {
@@ -103,13 +106,13 @@ func TestSpoolKeepsUntilAnswered(t *testing.T) {
 	})
 }
 
-func TestSpoolSetsBrokenFilesAside(t *testing.T) {
+func TestSetsBrokenFilesAside(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "0000000000000001"+spoolSuffix), []byte("{"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "0000000000000001"+suffix), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	var length atomic.Int64
-	if _, err := openSpool(dir, 100, slog.New(slog.DiscardHandler), &length); err != nil || length.Load() != 0 {
+	if _, err := Open(Config{Dir: dir, Max: 100, Log: slog.New(slog.DiscardHandler), Length: &length}); err != nil || length.Load() != 0 {
 		t.Fatalf("%v, %d records", err, length.Load())
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, "*.bad")); len(left) != 1 {
@@ -118,19 +121,19 @@ func TestSpoolSetsBrokenFilesAside(t *testing.T) {
 }
 
 // A full spool gives up Interims before Starts and Stops.
-func TestSpoolIsBounded(t *testing.T) {
+func TestIsBounded(t *testing.T) {
 	var length atomic.Int64
-	sp, err := openSpool("", 10, slog.New(slog.DiscardHandler), &length)
+	sp, err := Open(Config{Dir: "", Max: 10, Log: slog.New(slog.DiscardHandler), Length: &length})
 	if err != nil {
 		t.Fatal(err)
 	}
-	sp.add("s", acctStart, acctPacket(t, "s", acctStart), time.Now())
+	sp.Add("s", acctStart, acctPacket(t, "s", acctStart), time.Now())
 	for range 5 {
-		sp.add("s", acctStop, acctPacket(t, "s", acctStop), time.Now())
+		sp.Add("s", acctStop, acctPacket(t, "s", acctStop), time.Now())
 	}
-	sp.add("s2", acctInterim, acctPacket(t, "s2", acctInterim), time.Now())
+	sp.Add("s2", acctInterim, acctPacket(t, "s2", acctInterim), time.Now())
 	for range 100 {
-		sp.add("s", acctStop, acctPacket(t, "s", acctStop), time.Now())
+		sp.Add("s", acctStop, acctPacket(t, "s", acctStop), time.Now())
 	}
 	if n := length.Load(); n > 10 {
 		t.Errorf("%d records", n)
@@ -139,7 +142,7 @@ func TestSpoolIsBounded(t *testing.T) {
 
 // After services were away Stops go out first, each behind what is left of its session, and
 // a full spool gives up Starts before Stops.
-func TestSpoolSendsStopsFirst(t *testing.T) {
+func TestSendsStopsFirst(t *testing.T) {
 	var l lane
 	for _, r := range []record{{Session: "a", Status: acctInterim}, {Session: "b", Status: acctStart}, {Session: "c", Status: acctStart},
 		{Session: "b", Status: acctStop}, {Session: "d", Status: acctStop}} {
@@ -155,7 +158,7 @@ func TestSpoolSendsStopsFirst(t *testing.T) {
 	}
 
 	var length atomic.Int64
-	sp, err := openSpool("", 3, slog.New(slog.DiscardHandler), &length)
+	sp, err := Open(Config{Dir: "", Max: 3, Log: slog.New(slog.DiscardHandler), Length: &length})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,4 +175,24 @@ func TestSpoolSendsStopsFirst(t *testing.T) {
 	if length.Load() != 3 {
 		t.Errorf("%d records", length.Load())
 	}
+}
+
+// What can never be sent holds nobody up.
+func TestUnsendableIsDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var length, dropped atomic.Int64
+		sp, err := Open(Config{Log: slog.New(slog.DiscardHandler), Length: &length, Dropped: func() { dropped.Add(1) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := &clerk{}
+		sp.Add("s1", acctStart, acctPacket(t, "large", acctStart), time.Now())
+		sp.Add("s1", acctStop, acctPacket(t, "s1", acctStop), time.Now())
+		stop := runSpool(t, sp, c)
+		time.Sleep(time.Minute)
+		stop()
+		if len(c.got) != 1 || c.got[0] != "s1 Stop" || dropped.Load() != 1 || length.Load() != 0 {
+			t.Errorf("sent %q, %d dropped, %d wait", c.got, dropped.Load(), length.Load())
+		}
+	})
 }
