@@ -49,8 +49,10 @@ type Accounting struct {
 	Addr      netip.Addr // Framed-IP-Address
 	Decision  string     // Class: the decision ID of the login's Grant
 
-	Usage session.Usage // 64 bits, Gigawords folded in
-	Cause session.Cause // of a Stop: Acct-Terminate-Cause
+	Usage      session.Usage // 64 bits, Gigawords folded in
+	Width      session.Width // of its octets
+	Cause      session.Cause // of a Stop: Acct-Terminate-Cause
+	Disconnect session.Disconnect
 
 	Event time.Time     // Event-Timestamp, by the NAS' clock
 	Delay time.Duration // Acct-Delay-Time: for how long the NAS has tried
@@ -98,7 +100,7 @@ func (b *Bookkeeper) Account(ctx context.Context, a *Accounting) error {
 		return err
 	}
 	rep := session.Report{
-		Node: a.NAS.Node(), Acct: a.SessionID, At: a.At(), Usage: a.Usage, Cause: a.Cause,
+		Node: a.NAS.Node(), Acct: a.SessionID, At: a.At(), Usage: a.Usage, Width: a.Width, Cause: a.Cause, Disconnect: a.Disconnect,
 		Via: a.NAS.Client, User: a.User, Source: a.Source, Addr: a.Addr, Decision: a.Decision,
 	}
 	var out session.Outcome

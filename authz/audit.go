@@ -9,6 +9,7 @@ import (
 
 	"postern/authz/activation"
 	"postern/authz/lockout"
+	"postern/authz/session"
 )
 
 // Record is what the audit log says of one decision. It holds no password, hash,
@@ -54,7 +55,8 @@ type Record struct {
 // Audit takes one Record for each decision and one StepUpRecord for each step-up,
 // before the answer goes out, one Ended for each session that was ended against its
 // user's will, one Changed for each that its NAS was asked to change, one Reviewed for
-// another look at a session that came to something, one Event for what the shield has come
+// another look at a session that came to something, one session.Told for each start and stop
+// of a session, one Event for what the shield has come
 // upon, and one activation.Event for each policy that comes into force or is refused. It is
 // called from many goroutines.
 type Audit interface {
@@ -63,6 +65,7 @@ type Audit interface {
 	SessionEnded(*Ended)
 	SessionChanged(*Changed)
 	SessionReviewed(*Reviewed)
+	SessionTold(*session.Told)
 	Event(*lockout.Event)
 	PolicyChanged(*activation.Event)
 }

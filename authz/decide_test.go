@@ -90,6 +90,8 @@ func (w *world) StepUp(r *StepUpRecord)    { NewAudit(w.audit).StepUp(r) }
 func (w *world) SessionEnded(e *Ended)     { NewAudit(w.audit).SessionEnded(e) }
 func (w *world) SessionChanged(c *Changed) { NewAudit(w.audit).SessionChanged(c) }
 
+func (w *world) SessionTold(e *session.Told) { NewAudit(w.audit).SessionTold(e) }
+
 func (w *world) SessionReviewed(r *Reviewed) { NewAudit(w.audit).SessionReviewed(r) }
 
 // flaky is the file directory with answers a file cannot give.
@@ -778,6 +780,8 @@ func (silentAudit) SessionEnded(*Ended) {}
 func (silentAudit) SessionChanged(*Changed) {}
 
 func (silentAudit) SessionReviewed(*Reviewed) {}
+
+func (silentAudit) SessionTold(*session.Told) {}
 
 // TestLockedMeanwhile: a right password does not get in when failures reached the
 // limit while it was on its way: guessing in parallel gains nothing.

@@ -69,7 +69,7 @@ func (s *session) accountingRequest(now time.Time, status rfc2866.AcctStatusType
 		rfc2866.AcctInputPackets_Set(p, rfc2866.AcctInputPackets(uint32(in.packets))),
 		rfc2866.AcctOutputPackets_Set(p, rfc2866.AcctOutputPackets(uint32(out.packets))))
 	if status == acctStop {
-		err = errors.Join(err, rfc2866.AcctTerminateCause_Set(p, s.cause.info().terminate))
+		err = errors.Join(err, rfc2866.AcctTerminateCause_Set(p, s.cause.info().terminate), radius.AddDisconnectCode(p, s.cause.info().ppp))
 	}
 	return p, err
 }

@@ -27,6 +27,9 @@ func (s *Server) account(ctx context.Context, t *ticket) (*radius.Packet, error)
 		return nil, dropNotStored
 	}
 	s.metrics.accounting[a.Status].Inc()
+	if s.forward != nil {
+		s.forward.Forward(t.client.Name, a, t.packet)
+	}
 	return radius.NewReply(t.packet, radius.CodeAccountingResponse), nil
 }
 
@@ -46,6 +49,9 @@ func accounting(t *ticket) (*authz.Accounting, bool) {
 		},
 		Delay: time.Duration(rfc2866.AcctDelayTime_Get(p)) * time.Second,
 	}
+	if !has(p, rfc2869.AcctInputGigawords_Type) && !has(p, rfc2869.AcctOutputGigawords_Type) {
+		a.Width = session.Narrow
+	}
 	if at, err := rfc2869.EventTimestamp_Lookup(p); err == nil {
 		a.Event = at
 	}
@@ -57,6 +63,7 @@ func accounting(t *ticket) (*authz.Accounting, bool) {
 	case rfc2866.AcctStatusType_Value_Stop:
 		a.Status = authz.AcctStop
 		a.Cause = session.Cause(rfc2866.AcctTerminateCause_Get(p))
+		a.Disconnect = session.Disconnect(radius.GetDisconnectCode(p))
 	case rfc2866.AcctStatusType_Value_AccountingOn:
 		a.Status = authz.AcctOn
 		return a, true
@@ -68,6 +75,20 @@ func accounting(t *ticket) (*authz.Accounting, bool) {
 	}
 	return a, a.SessionID != "" // RFC 2866 §5.5
 }
+
+func has(p *radius.Packet, typ radius.Type) bool {
+	_, ok := p.Lookup(typ)
+	return ok
+}
+
+// Forwarder is told of each record that was stored, before the NAS is answered, and must
+// not keep it waiting. The packet must not be changed, and is the server's afterwards.
+type Forwarder interface {
+	Forward(client string, a *authz.Accounting, p *radius.Packet)
+}
+
+// ForwardTo has f told; to be called before Start.
+func (s *Server) ForwardTo(f Forwarder) { s.forward = f }
 
 // maxDecision is longer than any decision ID of ours.
 const maxDecision = 64

@@ -116,3 +116,35 @@ func TestAccountingUnsigned(t *testing.T) {
 		t.Error("signed")
 	}
 }
+
+// A NAS without Gigawords has 32 bits only, and a node of ours says more of the end.
+func TestAccountingWidthAndDisconnect(t *testing.T) {
+	s := newService(t, Config{})
+	var told []string
+	s.ForwardTo(forwarderFunc(func(client string, a *authz.Accounting, p *radius.Packet) {
+		told = append(told, client+" "+a.SessionID+" "+rfc2866.AcctSessionID_GetString(p))
+	}))
+	wide := func(p *radius.Packet) { _ = rfc2869.AcctOutputGigawords_Set(p, 0) }
+	end := func(p *radius.Packet) {
+		_ = rfc2866.AcctStatusType_Set(p, rfc2866.AcctStatusType_Value_Stop)
+		_ = radius.AddDisconnectCode(p, 8)
+	}
+	for _, with := range [][]func(*radius.Packet){{start("1")}, {start("2"), wide}, {start("3"), wide, end}} {
+		wantCode(t, s.ask(t, accountingRequest(t, with...), loopback), radius.CodeAccountingResponse)
+	}
+	all := s.accounter.all()
+	if len(all) != 3 || all[0].Width != session.Narrow || all[1].Width != session.Wide || all[1].Disconnect != 0 || all[2].Disconnect.String() != "lcp-timeout" {
+		t.Errorf("%+v", all)
+	}
+	s.accounter.err = errors.New("the store is away")
+	if s.ask(t, accountingRequest(t, start("4")), loopback) != nil {
+		t.Error("acknowledged")
+	}
+	if got := strings.Join(told, ", "); got != "loopback 1 1, loopback 2 2, loopback 3 3" {
+		t.Errorf("forwarded %s", got)
+	}
+}
+
+type forwarderFunc func(string, *authz.Accounting, *radius.Packet)
+
+func (f forwarderFunc) Forward(client string, a *authz.Accounting, p *radius.Packet) { f(client, a, p) }

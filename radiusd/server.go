@@ -25,6 +25,7 @@ type Server struct {
 	cfg       Config
 	decider   Decider
 	accounter Accounter
+	forward   Forwarder // nil: none
 	log       *slog.Logger
 	metrics   *metrics
 

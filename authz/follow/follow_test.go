@@ -319,6 +319,8 @@ func (s *site) SessionChanged(c *authz.Changed) {
 	s.changed = append(s.changed, *c)
 }
 
+func (s *site) SessionTold(*session.Told) {}
+
 func (s *site) SessionReviewed(r *authz.Reviewed) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

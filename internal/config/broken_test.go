@@ -193,7 +193,7 @@ var brokenServices = []struct {
 	}},
 	{"mistyped users file", strings.Replace(goodService, "users_file", "user_file", 1), []string{
 		`1:1: no directory: nobody could log in; realms, or users_file or chap_secrets_file`,
-		`2:1: unknown key "user_file", did you mean "users_file"?; one of: audit, chap_secrets_file, chap_secrets_server, clients, disclose, follow, geo, inputs, key_ring_env, key_ring_file, lockout, log, metrics, mfa, node, policy, policy_file, portal, posture, radius, realms, session, store, users_file`,
+		`2:1: unknown key "user_file", did you mean "users_file"?; one of: accounting, audit, chap_secrets_file, chap_secrets_server, clients, disclose, follow, geo, inputs, key_ring_env, key_ring_file, lockout, log, metrics, mfa, node, policy, policy_file, portal, posture, radius, realms, session, store, users_file`,
 	}},
 	{"inputs without dir", goodService + "inputs: {keep: 30m, pseudonyms: true}\n", []string{
 		`7:16: 30m is out of range; 1h to 17520h`,
@@ -239,6 +239,29 @@ var brokenServices = []struct {
 	}},
 	{"radsec without identity", strings.Replace(goodService, "auth_listen: :1812", "radsec: {listen: :2083}", 1), []string{
 		`5:19: a RadSec listener needs a TLS identity; ca_file, cert_file and key_file beside it`,
+	}},
+	{"accounting", goodService + `accounting:
+  history: 10
+  forward:
+    - name: billing
+      servers:
+        - {name: a, transport: udp, address: h:1812, acct_address: h:1813, secret_file: s}
+        - {name: a, transport: udp, address: h:1812, secret_file: s}
+      clients: [nobody]
+      dir: d
+    - name: billing
+      servers: []
+      dir: d
+    - {name: c, servers: [{name: a, address: h:2083}]}
+`, []string{
+		`8:12: 10 is out of range; 1000 to 10000000`,
+		`12:54: it gets nothing but accounting; address, which is for accounting here`,
+		`13:12: a second server "a"; a name of its own for each server`,
+		`14:17: no client "nobody"; the name of one of clients`,
+		`16:7: a second destination "billing"; a name of its own for each destination`,
+		`17:16: "accounting.forward[1].servers" is empty; a list`,
+		`18:7: d is another destination's; a directory of its own for each destination`,
+		`19:27: a RadSec server needs a TLS identity; ca_file, cert_file and key_file`,
 	}},
 	{"mfa", goodService + "mfa: {separator: '@', digits: 9, window: -1,\n  device_separator: '+'}\n", []string{
 		`7:18: "@": not a separator; one of: + , ; = * # ! /`,

@@ -44,6 +44,9 @@ type Service struct {
 	Lockout Lockout `yaml:"lockout"`
 	Session Session `yaml:"session"`
 	Follow  Follow  `yaml:"follow"`
+
+	Accounting Accounting `yaml:"accounting"`
+
 	Audit   Audit   `yaml:"audit"`
 	Portal  Portal  `yaml:"portal"`
 	Metrics Metrics `yaml:"metrics"`
@@ -192,6 +195,7 @@ func (s *Service) check(at place) {
 		}
 	}
 	s.checkRealms(at)
+	s.checkForward(at)
 	if s.ChapSecretsServer != "" && s.ChapSecrets == "" {
 		at.bad("chap_secrets_server", "chap_secrets_file beside it", "there is no chap-secrets file")
 	}

@@ -55,6 +55,8 @@ func (s *service) SessionEnded(*authz.Ended) {}
 
 func (s *service) SessionChanged(*authz.Changed) {}
 
+func (s *service) SessionTold(*session.Told) {}
+
 func (s *service) SessionReviewed(*authz.Reviewed) {}
 
 func (s *service) PolicyChanged(*activation.Event) {}

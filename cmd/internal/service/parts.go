@@ -125,5 +125,12 @@ func NewVerifier(cfg *config.Service, st store.Store, ring *seal.Ring) *mfa.Veri
 
 // NewSessions makes the registry of sessions.
 func NewSessions(cfg *config.Service, st store.Store) *session.Registry {
-	return session.New(st, session.Config{Pending: cfg.Session.Start, Interim: cfg.Session.Interim})
+	return newSessions(cfg, st, nil)
+}
+
+// newSessions has told called for each start and stop.
+func newSessions(cfg *config.Service, st store.Store, told func(*session.Told)) *session.Registry {
+	return session.New(st, session.Config{
+		Pending: cfg.Session.Start, Interim: cfg.Session.Interim, History: cfg.Accounting.History, Keep: cfg.Accounting.Keep, Told: told,
+	})
 }

@@ -39,6 +39,7 @@ func needRestart(old, now *config.Service) string {
 		{"lockout", old.Lockout, now.Lockout},
 		{"session", old.Session, now.Session},
 		{"follow", old.Follow, now.Follow},
+		{"accounting", old.Accounting, now.Accounting},
 		{"portal.listen", old.Portal.Listen, now.Portal.Listen},
 		{"portal.url", old.Portal.URL, now.Portal.URL},
 		{"audit", old.Audit, now.Audit},

@@ -62,6 +62,7 @@ type Service struct {
 	sessions  *session.Registry
 	audit     *auditFile     // nil: elsewhere
 	inputs    *inputs.Keeper // nil: none are kept
+	forward   *forwarding    // nil: nothing is
 	decider   *authz.Decider
 	policies  *policies
 	server    *radiusd.Server
@@ -137,7 +138,15 @@ func New(cfg *config.Service, opts Options) (_ *Service, err error) {
 			return nil, fmt.Errorf("register metrics: %w", err)
 		}
 	}
-	s.verifier, s.sessions = NewVerifier(cfg, s.store, ring), NewSessions(cfg, s.store)
+	if s.forward, err = openForwarding(cfg, s.log, opts.Registerer); err != nil {
+		return nil, err
+	}
+	s.verifier, s.sessions = NewVerifier(cfg, s.store, ring), newSessions(cfg, s.store, func(t *session.Told) {
+		audit.SessionTold(t)
+		if s.forward != nil {
+			s.forward.Told(t)
+		}
+	})
 	s.decider, err = authz.New(authz.Config{
 		Directory: s.directory, Store: s.store, Shield: NewShield(cfg), MFA: s.verifier, Sessions: s.sessions,
 		Audit: audit, Ring: ring, Portal: string(cfg.Portal.URL), Quarantine: cfg.Session.Quarantine,
@@ -161,6 +170,9 @@ func New(cfg *config.Service, opts Options) (_ *Service, err error) {
 	s.server, err = radiusd.New(sc, s.decider, authz.NewBookkeeper(s.sessions, s.log), s.log, opts.Registerer)
 	if err != nil {
 		return nil, err
+	}
+	if s.forward != nil {
+		s.server.ForwardTo(s.forward)
 	}
 	s.follower, err = follow.New(follow.Config{
 		Sessions: s.sessions, Store: s.store, Realms: s.directory.Followed(), Judge: s.decider, NAS: s.server.Dynamic(), Audit: audit,
@@ -220,7 +232,7 @@ func Check(cfg *config.Service) error {
 	_, err = geo.Open(string(cfg.Geo.Country), string(cfg.Geo.ASN), nil)
 	errs = append(errs, err)
 	_, err = serverConfig(cfg)
-	errs = append(errs, err)
+	errs = append(errs, err, checkForward(cfg))
 	if cfg.Inputs.Dir != "" {
 		errs = append(errs, inputs.Check(string(cfg.Inputs.Dir)))
 	}
@@ -239,6 +251,9 @@ func Check(cfg *config.Service) error {
 func (s *Service) Start() error {
 	if s.inputs != nil {
 		s.inputs.Start()
+	}
+	if s.forward != nil {
+		s.forward.Start()
 	}
 	if err := s.server.Start(); err != nil {
 		return err
@@ -340,6 +355,9 @@ func (s *Service) close() error {
 	}
 	if s.inputs != nil {
 		s.inputs.Stop()
+	}
+	if s.forward != nil { // nobody accounts any more
+		s.forward.close()
 	}
 	if s.store != nil {
 		errs = append(errs, s.store.Close())

@@ -1,0 +1,72 @@
+package service
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"layeh.com/radius/rfc2866"
+
+	"postern/cmd/internal/cmdtest"
+	"postern/internal/config"
+	"postern/internal/radius"
+)
+
+// What a NAS reports is stored, written to the audit log, and sent on to another RADIUS
+// server, which is away at first; the NAS has its answer all the same.
+func TestAccountingIsForwarded(t *testing.T) {
+	t.Setenv("POSTERN_TEST_SECRET", "between the two")
+	cfg := site(t)
+	acct := cmdtest.FreeUDP(t)
+	dir := filepath.Join(t.TempDir(), "forward")
+	cfg.Accounting.Forward = []config.Forward{{
+		Name: "billing", Timeout: 100 * time.Millisecond, Retries: 1, DeadTime: time.Second, Queue: 1000, Dir: config.File(dir),
+		Servers: []config.RadiusServer{{Name: "b1", Transport: config.TransportUDP, Address: config.Remote(acct), Secret: config.Secret{Env: "POSTERN_TEST_SECRET"}}},
+	}}
+	if err := Check(cfg); err != nil {
+		t.Fatal(err)
+	}
+	_, c := start(t, cfg, Options{Registerer: prometheus.NewRegistry()})
+	accept := cmdtest.Expect(t, c, "plant", cmdtest.Password, "s1", radius.CodeAccessAccept)
+	began := time.Now()
+	cmdtest.Account(t, c, accept, "plant", "s1", rfc2866.AcctStatusType_Value_Start)
+	cmdtest.Account(t, c, accept, "plant", "s1", rfc2866.AcctStatusType_Value_Stop)
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("the NAS had to wait %v for who is away", took)
+	}
+	within(t, "both records wait on the disk", func() bool { left, _ := filepath.Glob(filepath.Join(dir, "*.acct")); return len(left) == 2 })
+
+	there := site(t)
+	there.Radius.Acct = config.Listen(acct)
+	there.Clients = []config.NASClient{{Name: "us", Networks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Secret: config.Secret{Env: "POSTERN_TEST_SECRET"}}}
+	other, _ := start(t, there, Options{})
+	within(t, "the other service has both", func() bool {
+		events, err := other.Sessions().History(t.Context(), 10)
+		return err == nil && len(events) == 2 && events[1].Acct == "s1" && events[1].Node == "nas1" && events[1].User == "plant"
+	})
+	within(t, "nothing is left", func() bool { left, _ := filepath.Glob(filepath.Join(dir, "*")); return len(left) == 0 })
+	for i, audit := range []config.File{cfg.Audit.File, there.Audit.File} {
+		text, err := os.ReadFile(string(audit))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{`"msg":"session start"`, `"msg":"session stop"`} {
+			if strings.Count(string(text), want) != 1 {
+				t.Errorf("%d: %d lines with %s", i, strings.Count(string(text), want), want)
+			}
+		}
+	}
+}
+
+func within(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !is(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("not within 20 s: " + what)
+		}
+	}
+}
