@@ -155,6 +155,10 @@ func UserRetry(name, place string) Key { return user(name, ":retry:"+escape(plac
 // deadline and lapsedFor.
 func UserLive(name string) Key { return user(name, ":live") }
 
+// UserSince is {user:NAME}:since, zset session → when it was opened, in ms, and more when it
+// has to go, see Admit; life: as UserLive.
+func UserSince(name string) Key { return user(name, ":since") }
+
 // UserUsed is {user:NAME}:used, hash of what all his sessions have used and how far those
 // are that spoke last; life: given by session, from the last word on.
 func UserUsed(name string) Key { return user(name, ":used") }
@@ -290,6 +294,30 @@ func shard(id, name string) Key {
 	h.Write([]byte(id))
 	return Key{fmt.Sprintf("sess:%02d", h.Sum32()%shards), name}
 }
+
+// SessionWhy is {sess:NN}:why:ID, JSON, why somebody wished that a session ends, for its
+// last event; life: as Wish.
+func SessionWhy(id string) Key { return shard(id, ":why:"+escape(id)) }
+
+// At are {sess:NN}:at:ADDRESS of all shards, zset session → deadline in ms, the sessions
+// that have an address; life: the last deadline and an hour. They lie beside the sessions,
+// so that a session and its address are one sequence, and who asks for an address asks all
+// shards at once.
+func At(a netip.Addr) []Key { return shardsOf(atAddr(a)) }
+
+// SessionAt is the one of At that a session is in.
+func SessionAt(id string, a netip.Addr) Key { return shard(id, atAddr(a)) }
+
+func atAddr(a netip.Addr) string { return ":at:" + a.Unmap().String() }
+
+// On are {sess:NN}:on:DEVICE of all shards, zset session → deadline in ms, the sessions
+// that come from a device; life: as At. IDs fold case.
+func On(device string) []Key { return shardsOf(onDevice(device)) }
+
+// SessionOn is the one of On that a session is in.
+func SessionOn(id, device string) Key { return shard(id, onDevice(device)) }
+
+func onDevice(device string) string { return ":on:" + escape(strings.ToLower(device)) }
 
 // NodeLive is {node:ID}:live, zset session → deadline in ms; life: the last
 // deadline and lapsedFor.

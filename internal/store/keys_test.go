@@ -41,6 +41,9 @@ func TestKeys(t *testing.T) {
 		"{sess:01}:held":                  Held()[1],
 		"{sess:15}:due":                   Due()[15],
 		"{review}:users":                  Reviews(),
+		"{user:alice}:since":              UserSince("Alice"),
+		"{sess:02}:at:10.0.0.1":           At(netip.MustParseAddr("::ffff:10.0.0.1"))[2],
+		"{sess:03}:on:lt%3a1":             On("LT:1")[3],
 		"{review}:what:a%20b":             Review("a b"),
 		"{review}:taken:alice":            ReviewTaken("alice"),
 		"{user:alice}:grants":             UserGrants("Alice"),
@@ -53,6 +56,13 @@ func TestKeys(t *testing.T) {
 	} {
 		if k.String() != want {
 			t.Errorf("%s, want %s", k, want)
+		}
+	}
+	for id, ks := range map[string][]Key{"n/1": {SessionWhy("n/1"), SessionAt("n/1", netip.MustParseAddr("10.0.0.1")), SessionOn("n/1", "lt-1")}} {
+		for _, k := range ks {
+			if k.tag != Session(id).tag {
+				t.Errorf("%s is not beside its session", k)
+			}
 		}
 	}
 	if Session("n/1").tag != History("n/1").tag || SessionMarks("n/1").tag != History("n/1").tag {

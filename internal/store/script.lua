@@ -258,6 +258,95 @@ function op.members(k, a)
   return list
 end
 
+-- op_admit.go: zsets member -> deadline and -> since when, GOING more: it has to go
+local GOING = 10000000000000
+
+local function since(key, member) return tonumber(call('ZSCORE', key, member) or 0) end
+
+-- live members that have to go, behind what is in list already
+local function going(k, list)
+  for _, m in ipairs(call('ZRANGEBYSCORE', k[2], GOING, '+inf')) do
+    if since(k[1], m) > now then list[#list + 1] = m end
+  end
+  return list
+end
+
+function op.admit(k, a)
+  local live, from, member = k[1], k[2], a[1]
+  local life, max, lapsed, replace, later = tonumber(a[2]), tonumber(a[3]), tonumber(a[7]), a[4] == '1', a[6] == '1'
+  if call('ZCARD', from) > call('ZCARD', live) then -- left by who knows nothing of it
+    for _, m in ipairs(call('ZRANGE', from, 0, -1)) do
+      if not call('ZSCORE', live, m) then call('ZREM', from, m) end
+    end
+  end
+  local had, was = since(live, member), since(from, member)
+  local inside = had > now
+  if was >= GOING then
+    if inside and later then return {0, 0, 0} end
+    inside = false -- it begins afresh
+  end
+  local n, gone = 0, {}
+  if max > 0 then
+    local rest = {}
+    for i, m in ipairs(call('ZRANGEBYSCORE', live, '(' .. now, '+inf')) do
+      local s = since(from, m)
+      if m ~= member and (not replace or s < GOING) then rest[#rest + 1] = {m, s, i} end
+    end
+    n = #rest
+    local over = 0
+    if not inside then over = math.max(n + 1 - max, 0) end
+    if over > 0 then
+      local leaving = #going(k, {}) + over
+      if was >= GOING and had > now then leaving = leaving - 1 end
+      if not replace or leaving > max + tonumber(a[5]) then return {0, n, 0} end
+      table.sort(rest, function(x, y) return x[2] < y[2] or (x[2] == y[2] and x[3] < y[3]) end)
+      for i = 1, over do
+        call('ZADD', from, rest[i][2] + GOING, rest[i][1])
+        gone[i] = rest[i][1]
+      end
+    end
+    n = n + 1 - over
+  end
+  call('ZREMRANGEBYSCORE', live, '-inf', now - lapsed)
+  if later then life = math.max(life, had - now) end
+  call('ZADD', live, now + life, member)
+  if not (later and inside and was > 0) then call('ZADD', from, now, member) end
+  lengthen(live, life + lapsed)
+  lengthen(from, life + lapsed)
+  local r = {1, n, #gone}
+  for _, m in ipairs(gone) do r[#r + 1] = m end
+  return going(k, r)
+end
+
+function op.stay(k, a)
+  local life, lapsed = tonumber(a[2]), tonumber(a[3])
+  call('ZREMRANGEBYSCORE', k[1], '-inf', now - lapsed)
+  call('ZADD', k[1], now + life, a[1])
+  call('ZADD', k[2], 'NX', now, a[1])
+  lengthen(k[1], life + lapsed)
+  lengthen(k[2], life + lapsed)
+  return going(k, {1})
+end
+
+function op.readmit(k, a)
+  local max, n, some, r = tonumber(a[1]), 0, {}, {1}
+  for _, m in ipairs(call('ZRANGEBYSCORE', k[1], '(' .. now, '+inf')) do
+    local s = since(k[2], m)
+    if s < GOING then n = n + 1 end
+    for i = 2, #a do
+      if a[i] == m and s >= GOING then some[#some + 1] = {m, s, #some} end
+    end
+  end
+  table.sort(some, function(x, y) return x[2] > y[2] or (x[2] == y[2] and x[3] < y[3]) end)
+  for _, m in ipairs(some) do
+    if max > 0 and n >= max then break end
+    call('ZADD', k[2], m[2] - GOING, m[1])
+    r[#r + 1] = m[1]
+    n = n + 1
+  end
+  return r
+end
+
 -- op_stream.go
 function op.append(k, a)
   local id = call('XADD', k[1], 'MAXLEN', '~', a[2], '*', 'e', a[1])

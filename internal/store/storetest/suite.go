@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -20,7 +21,7 @@ func Suite(t *testing.T) {
 		test func(*testing.T, Backend)
 	}{
 		{"values", values}, {"once", once}, {"swap", swap}, {"guards", guards},
-		{"count", count}, {"windows", windows}, {"marks", marks}, {"index", index},
+		{"count", count}, {"windows", windows}, {"marks", marks}, {"index", index}, {"admission", admission}, {"parallelAdmissions", parallelAdmissions},
 		{"reserve", reserve}, {"reserveOrder", reserveOrder}, {"parallelPlaces", parallelPlaces},
 		{"streams", streams}, {"totals", totals}, {"lease", lease}, {"leaseOrder", leaseOrder}, {"leaseReload", leaseReload},
 		{"leaseBudget", leaseBudget}, {"oneCodeOnce", oneCodeOnce}, {"parallelLeases", parallelLeases},
@@ -391,6 +392,96 @@ func index(t *testing.T, b Backend) {
 	list = &store.Members{Key: k, Limit: 10}
 	if one(t, b, list); list.N != 1 {
 		t.Errorf("after leaving: %+v", list)
+	}
+}
+
+// admit asks for a place for a member of a's.
+func admit(t testing.TB, b Backend, member string, most int, replace, later bool) *store.Admit {
+	t.Helper()
+	op := &store.Admit{
+		Live: store.UserLive("a"), Since: store.UserSince("a"), Member: member, For: long, Max: most, Replace: replace, Spare: 1, Later: later,
+	}
+	one(t, b, op)
+	return op
+}
+
+func admission(t *testing.T, b Backend) {
+	want := func(what string, op *store.Admit, ok bool, n int, replaced, going string) {
+		t.Helper()
+		if op.OK != ok || op.N != n || strings.Join(op.Replaced, " ") != replaced || strings.Join(op.Going, " ") != going {
+			t.Errorf("%s: %v, %d in, replaced %q, going %q", what, op.OK, op.N, op.Replaced, op.Going)
+		}
+		b.Sleep(2 * time.Millisecond) // who came when is counted in those
+	}
+	want("first", admit(t, b, "s1", 2, true, true), true, 1, "", "")
+	want("second", admit(t, b, "s2", 2, true, true), true, 2, "", "")
+	want("refused", admit(t, b, "s3", 2, false, true), false, 2, "", "")
+	want("in already", admit(t, b, "s1", 2, false, true), true, 2, "", "")
+	want("in the place of the oldest", admit(t, b, "s3", 2, true, true), true, 2, "s1", "s1")
+	want("in the place of the next", admit(t, b, "s4", 2, true, true), true, 2, "s2", "s1 s2")
+	want("the same once more", admit(t, b, "s4", 2, true, true), true, 2, "", "s1 s2")
+	want("one that was replaced", admit(t, b, "s1", 2, true, true), false, 0, "", "")
+	want("refused counts all", admit(t, b, "s5", 4, false, true), false, 4, "", "")
+	want("no limit", admit(t, b, "s5", 0, false, true), true, 0, "", "s1 s2")
+	stay := func(member, going string) {
+		t.Helper()
+		op := &store.Stay{Live: store.UserLive("a"), Since: store.UserSince("a"), Member: member, For: long}
+		if one(t, b, op); strings.Join(op.Going, " ") != going {
+			t.Errorf("%s stays: going %q", member, op.Going)
+		}
+	}
+	stay("s1", "s1 s2") // it does not get its place back
+	stay("s5", "s1 s2")
+	stay("s0", "s1 s2") // of a service of before, or unknown
+	one(t, b, &store.Leave{Key: store.UserLive("a"), Member: "s0"})
+	want("too many have to go", admit(t, b, "s6", 2, true, true), false, 3, "", "")
+	leave := func(member string) {
+		t.Helper()
+		do(t, b, store.Seq{&store.Leave{Key: store.UserLive("a"), Member: member}, &store.Leave{Key: store.UserSince("a"), Member: member}})
+	}
+	leave("s1")
+	want("several at once", admit(t, b, "s6", 2, true, true), true, 2, "s3 s4", "s2 s3 s4")
+	leave("s6")
+	back := &store.Readmit{Live: store.UserLive("a"), Since: store.UserSince("a"), Max: 2, Names: []string{"s3", "s4", "s9"}}
+	if one(t, b, back); strings.Join(back.Back, " ") != "s4" {
+		t.Errorf("back: %q", back.Back)
+	}
+	want("in the place of who is back", admit(t, b, "s7", 1, true, false), false, 2, "", "")
+	leave("s2")
+	leave("s3")
+	want("older by when they came", admit(t, b, "s7", 1, true, false), true, 1, "s4 s5", "s4 s5")
+	want("an ID that is used again, refused", admit(t, b, "s4", 1, false, false), false, 2, "", "")
+	want("an ID that is used again", admit(t, b, "s4", 1, true, false), true, 1, "s7", "s5 s7")
+	live := &store.Members{Key: store.UserLive("a"), Limit: 10}
+	if one(t, b, live); live.N != 3 {
+		t.Errorf("live: %+v", live.List)
+	}
+	// One that its service of before took from one index only.
+	one(t, b, &store.Leave{Key: store.UserLive("a"), Member: "s5"})
+	want("who has left", admit(t, b, "s4", 1, true, true), true, 1, "", "s7")
+	since := &store.Members{Key: store.UserSince("a"), Lapsed: true, Limit: 10}
+	if one(t, b, since); since.N != 1 {
+		t.Errorf("since: %+v", since.List)
+	}
+}
+
+// parallelAdmissions: whoever comes at once, as many stay as may.
+func parallelAdmissions(t *testing.T, b Backend) {
+	for _, most := range []int{1, 3} {
+		user := fmt.Sprint("par", most)
+		in := parallel(t, 40, func(i int) string {
+			op := &store.Admit{
+				Live: store.UserLive(user), Since: store.UserSince(user), Member: fmt.Sprint(i), For: long, Max: most, Replace: true, Spare: 100,
+			}
+			if err := b.Do(context.Background(), store.Seq{op}); err != nil || !op.OK {
+				t.Error(op.OK, err)
+			}
+			return strings.Join(op.Replaced, " ")
+		})
+		slices.Sort(in)
+		if got := len(slices.Compact(in)); got != 40-most {
+			t.Errorf("at most %d: %d were replaced, each once, want %d", most, got, 40-most)
+		}
 	}
 }
 
