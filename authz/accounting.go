@@ -118,6 +118,13 @@ func (b *Bookkeeper) Account(ctx context.Context, a *Accounting) error {
 	if err != nil {
 		return err
 	}
+	if len(out.Going) > 0 {
+		// They lost their places to newer ones. Whoever let those in has said so already,
+		// unless it ended in between.
+		if _, err := b.sessions.Dismiss(ctx, out.Going, replacing(a.Received, "its place is taken", "")); err != nil {
+			return err // the NAS reports again
+		}
+	}
 	if out.AddressLost {
 		b.log.Warn("session uses an address that is leased to another by now; disconnect it",
 			"session", out.Record.ID, "user", out.Record.User, "address", addrText(out.Record.Addr))

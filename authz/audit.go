@@ -43,6 +43,7 @@ type Record struct {
 	// What a candidate beside the policy would have done, where it is something else.
 	Candidate, CandidateRule, CandidateVerdict string
 	Locked                                     lockout.Scope
+	Replaced                                   []string // the sessions that have to end for this one
 	Pool                                       string
 	Addr                                       netip.Addr
 
@@ -124,6 +125,9 @@ func (a auditLog) Decision(r *Record) {
 	}
 	if r.Device != "" {
 		attrs = append(attrs, slog.String("device", r.Device), slog.String("device_join", r.Join))
+	}
+	if len(r.Replaced) > 0 {
+		attrs = append(attrs, slog.Any("replaced", r.Replaced))
 	}
 	if r.Answers != "" {
 		attrs = append(attrs, slog.String("answers", r.Answers))

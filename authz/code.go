@@ -98,6 +98,9 @@ var answers = [...]answer{
 	CannotIsolate: anyone(mschap.ErrorNoDialinPermission, "Refused by policy"),
 	TimeOver:      proved(failed, "Session time over"),
 	PolicyFailed:  anyone(mschap.ErrorNoDialinPermission, "Refused by policy"),
+	// These end sessions, too.
+	Replaced: proved(failed, "Replaced by a newer connection"),
+	Revoked:  proved(failed, "Ended by an operator"),
 }
 
 // answerTo returns the row of a reason; one out of range refuses.

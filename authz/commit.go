@@ -253,7 +253,10 @@ func (d *Decider) open(l *login) {
 	}
 	l.rec.Pool = c.claim.pool
 	c.session.Attempt = l.same()
-	c.opening = d.cfg.Sessions.Open(l.now, c.session, l.decision.Obligations.Sessions)
+	c.opening = d.cfg.Sessions.Open(l.now, c.session, o.Sessions)
+	if o.Replace {
+		c.opening.Replacing()
+	}
 	l.commit = c
 }
 
@@ -262,6 +265,18 @@ func (d *Decider) finish(ctx context.Context, l *login, reason Reason) Reason {
 	c := l.commit
 	addr, err := c.claim.finish(ctx, d.cfg.Store)
 	c.session.Addr = addr
+	dismissed := false
+	if reason == Permitted && len(c.opening.Going()) > 0 {
+		if dismissed = err == nil; errors.Is(err, pool.ErrExhausted) {
+			var failed error
+			if dismissed, failed = d.frees(ctx, c); failed != nil {
+				err = failed
+			}
+		}
+		if dismissed {
+			err = d.dismiss(ctx, l, err)
+		}
+	}
 	switch {
 	case reason != Permitted:
 	case err == nil:
@@ -286,6 +301,12 @@ func (d *Decider) finish(ctx context.Context, l *login, reason Reason) Reason {
 	l.commit = nil
 	if err := d.cfg.Sessions.Abandon(ctx, c.session); err != nil && l.rec.Err == nil {
 		l.rec.Err = err // what stays behind lapses by itself
+	}
+	if dismissed {
+		return reason
+	}
+	if err := d.restore(ctx, l, c); err != nil && l.rec.Err == nil {
+		l.rec.Err = err
 	}
 	return reason
 }

@@ -62,6 +62,8 @@ const (
 	Regranted     // of a running session: it goes on with other obligations
 	TimeOver      // of a running session: it is older than its new limit
 	PolicyFailed  // a rule could not be evaluated, and so refuses
+	Replaced      // of a running session: its user has logged in again, and may have so many only
+	Revoked       // of a running session: an operator has taken back all that its user had
 )
 
 var reasonNames = [...]string{
@@ -85,7 +87,7 @@ var reasonNames = [...]string{
 	FactorTooWeak: "factor too weak", StepUpExpired: "step-up expired", NotQuarantined: "not quarantined",
 	SessionGone: "session gone", SteppedUp: "stepped up", EndedByUser: "ended by its user",
 	Isolated: "isolated", CannotIsolate: "cannot isolate", Released: "released", Regranted: "granted anew", TimeOver: "session time over",
-	PolicyFailed: "policy failed",
+	PolicyFailed: "policy failed", Replaced: "replaced", Revoked: "revoked",
 }
 
 // String returns the reason as audit lines and metrics spell it.

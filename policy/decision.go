@@ -125,7 +125,8 @@ type Obligations struct {
 	IdleTimeout    time.Duration
 	Interim        time.Duration
 	Review         time.Duration // the session is looked at again this often at least; 0: when something changes
-	Sessions       int           // at once; 0 is without limit
+	Sessions       int           // of the user at once; 0 is without limit
+	Replace        bool          // where there are so many, the oldest ends; else the new one is refused
 	MPPE           int           // the least strength of a key in bits: 40, 56, 128; 0: the NAS' own minimum
 	PasswordChange bool          // an expired password may be changed in the login dialogue
 

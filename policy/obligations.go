@@ -37,7 +37,7 @@ var obligations = []obligation{
 	// RFC 2869 §5.16: not less than 60 seconds.
 	{"interim", readDuration(time.Minute, 24*time.Hour, func(o *Obligations) *time.Duration { return &o.Interim }), func(o *Obligations) string { return o.Interim.String() }},
 	{"review", readDuration(time.Minute, 30*24*time.Hour, func(o *Obligations) *time.Duration { return &o.Review }), func(o *Obligations) string { return o.Review.String() }},
-	{"sessions", readSessions, func(o *Obligations) string { return strconv.Itoa(o.Sessions) }},
+	{"sessions", readSessions, saySessions},
 	{"mppe", readMPPE, func(o *Obligations) string { return strconv.Itoa(o.MPPE) }},
 	{"password_change", readBool(func(o *Obligations) *bool { return &o.PasswordChange }), func(o *Obligations) string { return strconv.FormatBool(o.PasswordChange) }},
 }
@@ -176,8 +176,6 @@ func readDuration(low, high time.Duration, field func(*Obligations) *time.Durati
 		}
 	}
 }
-
-func readSessions(r *reader, n ast.Node, o *Obligations) { o.Sessions, _ = r.number(n, 1, 1000) }
 
 // strengths of MPPE's keys in bits (RFC 3078 §2.1).
 var strengths = []int{40, 56, 128}

@@ -83,6 +83,18 @@ func TestBandwidth(t *testing.T) {
 	}
 }
 
+func TestSessions(t *testing.T) {
+	for permit, want := range map[string]string{
+		"{}": "0", "{sessions: 2}": "2", "{sessions: {max: 2}}": "2", "{sessions: {max: 3, on_limit: refuse}}": "3",
+		"{sessions: {max: 1000, on_limit: replace}}": "1000, the oldest is replaced",
+	} {
+		o := granted(t, permit)
+		if got := saySessions(&o); got != want {
+			t.Errorf("%s: %s, want %s", permit, got, want)
+		}
+	}
+}
+
 func TestParseDuration(t *testing.T) {
 	for s, want := range map[string]time.Duration{
 		"30s": 30 * time.Second, "90m": 90 * time.Minute, "7d": 7 * day, "1d12h": 36 * time.Hour, "0d": 0, "2d0s": 2 * day,

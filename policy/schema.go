@@ -255,6 +255,9 @@ func obligationValues() map[string]object {
 	bits := either(object{"type": "integer", "minimum": minBandwidth}, text(patternBits))
 	bandwidth := record(object{"up": described(bits, "From the client."), "down": described(bits, "To the client.")})
 	bandwidth["minProperties"] = 1
+	sessions := either(integer(1, maxSessions), record(object{
+		"max": described(integer(1, maxSessions), "At once."), "on_limit": described(enum(onLimit...), "refuse unless replace is named."),
+	}, "max"))
 	return map[string]object{
 		"factor":   described(enum(factorNames[:]...), "The second factor that is demanded; a code unless another is named."),
 		"carriers": described(oneOrMore(enum(carrierWords()...)), "How the factor may come, in the order in which they are tried."),
@@ -276,7 +279,7 @@ func obligationValues() map[string]object {
 		"idle_timeout":    duration("Without traffic, after which the session ends."),
 		"interim":         duration("Between the NAS' reports."),
 		"review":          duration("After which the session is looked at again at the latest."),
-		"sessions":        described(integer(1, 1000), "Sessions of the user at once."),
+		"sessions":        described(sessions, "Sessions of the user at once, and what becomes of a login beyond them: it is refused, or the oldest session ends."),
 		"mppe":            described(object{"enum": strengths}, "The least strength of a session's key in bits."),
 		"password_change": described(truth(), "An expired password may be changed in the login dialogue."),
 	}

@@ -214,6 +214,9 @@ func (f *Follower) try(ctx context.Context, a *attempt) verdict {
 	case authz.NASRefused:
 		return f.answered(ctx, w, rec, answer, err)
 	case authz.NASNotFound:
+		if rec.State == session.Pending && w.Reason == authz.Replaced.String() {
+			return later // it is coming up, or never will and is forgotten soon
+		}
 		if a.notFound++; a.notFound < 2 {
 			return confirm
 		}
@@ -256,7 +259,11 @@ func changeOf(w *session.Wish) (to authz.Change, err error) {
 
 // answered takes the wish away, and writes down what came of it, once in all services.
 func (f *Follower) answered(ctx context.Context, w session.Wish, rec session.Record, answer authz.NASAnswer, refusal error) verdict {
-	first, err := f.cfg.Sessions.Answered(ctx, w)
+	done := f.cfg.Sessions.Answered
+	if refusal != nil {
+		done = f.cfg.Sessions.Refused
+	}
+	first, err := done(ctx, w)
 	if err != nil {
 		return later
 	}

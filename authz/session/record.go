@@ -116,6 +116,9 @@ type Record struct {
 	Ended   time.Time `json:"ended,omitzero"`
 	Usage   Usage     `json:"usage,omitzero"`
 	Cause   Cause     `json:"cause,omitempty"`
+	// Why it was to end, and more of it, where one of us wished so: a Reason of authz.
+	Why       string `json:"why,omitempty"`
+	WhyDetail string `json:"why_detail,omitempty"`
 	// Disconnect is what a node of ours says of the cause besides.
 	Disconnect Disconnect `json:"disconnect,omitempty"`
 }

@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"postern/internal/store"
@@ -112,8 +113,7 @@ func (l *Live) Count() int { return l.op.N }
 type Opening struct {
 	r     *Registry
 	rec   Record
-	max   int
-	enter store.Enter
+	admit store.Admit
 	first *store.Advance // nil: nobody can know whether it is
 }
 
@@ -125,35 +125,46 @@ type Opening struct {
 // same Attempt that opens it again: see Repeated.
 func (r *Registry) Open(now time.Time, rec Record, max int) *Opening {
 	rec.State, rec.Opened = Pending, now.UTC()
-	return &Opening{r: r, rec: rec, max: max, enter: store.Enter{
-		Key: store.UserLive(rec.User), Member: rec.ID, For: r.cfg.Pending, Max: max, Later: rec.Attempt != "",
+	return &Opening{r: r, rec: rec, admit: store.Admit{
+		Live: store.UserLive(rec.User), Since: store.UserSince(rec.User),
+		Member: rec.ID, For: r.cfg.Pending, Max: max, Spare: spare, Later: rec.Attempt != "",
 	}}
+}
+
+// Replacing has the user's oldest sessions lose their places where there are too many, see
+// Replaced.
+func (o *Opening) Replacing() *Opening {
+	o.admit.Replace = true
+	return o
 }
 
 // UserSeqs is a guard under the user's tag: it is lost when the user has too
 // many sessions. NodeSeqs is the rest, under tags of its own.
-func (o *Opening) UserSeqs() []store.Seq { return []store.Seq{{&o.enter}} }
+func (o *Opening) UserSeqs() []store.Seq { return []store.Seq{{&o.admit}} }
 
 // NodeSeqs writes the session down.
 func (o *Opening) NodeSeqs() []store.Seq {
 	id := o.rec.ID
-	write := store.Seq{&store.Delete{Key: store.SessionMarks(id)}}
+	write := store.Seq{&store.Delete{Key: store.SessionMarks(id)}, &store.Delete{Key: store.SessionWhy(id)}}
 	if o.rec.Attempt != "" {
 		opens := store.Advance{Key: store.SessionMarks(id), Field: fieldOpen + o.rec.Attempt, To: 1, TTL: o.r.silence()}
 		first, again := opens, opens
 		o.first = &first
-		write = store.Seq{o.first, write[0], &again}
+		write = append(store.Seq{o.first}, append(write, &again)...)
 	}
 	write = append(write,
 		&store.Put{Key: store.Session(id), Value: o.rec.marshal(), TTL: o.r.silence() + recordSlack},
 	)
 	write = append(write, waits(&o.rec, o.rec.Opened, 0)...)
+	write = append(write, places(&o.rec, o.r.cfg.Pending)...)
 	return []store.Seq{write, {&store.Enter{Key: store.NodeLive(o.rec.Node), Member: id, For: o.r.cfg.Pending, Later: o.rec.Attempt != ""}}}
 }
 
 // TooMany reports, when the commit came that far, that the user's limit was
-// reached.
-func (o *Opening) TooMany() bool { return !o.enter.OK && o.max > 0 && o.enter.N >= o.max }
+// reached, or that the session has lost its place to a newer one meanwhile.
+func (o *Opening) TooMany() bool {
+	return !o.admit.OK && (o.admit.N < 0 || o.admit.Max > 0 && o.admit.N >= o.admit.Max)
+}
 
 // Repeated reports, when the commit came that far, that the same attempt had opened the
 // session before. A NAS that heard nothing from one service asks another, and both may let
@@ -175,8 +186,8 @@ func (o *Opening) Settle(ctx context.Context) error {
 // exhausted. It is tidiness: what stays lapses by itself.
 func (r *Registry) Abandon(ctx context.Context, rec Record) error {
 	seqs := []store.Seq{
-		{&store.Leave{Key: store.UserLive(rec.User), Member: rec.ID}},
-		append(store.Seq{&store.Delete{Key: store.Session(rec.ID)}, &store.Delete{Key: store.SessionMarks(rec.ID)}}, noWaits(rec.ID)...),
+		noSeat(&rec),
+		slices.Concat(store.Seq{&store.Delete{Key: store.Session(rec.ID)}, &store.Delete{Key: store.SessionMarks(rec.ID)}}, noWaits(rec.ID), noPlaces(&rec)),
 		{&store.Leave{Key: store.NodeLive(rec.Node), Member: rec.ID}},
 	}
 	return r.store.Do(ctx, append(seqs, release(rec)...)...)
@@ -215,6 +226,10 @@ type Outcome struct {
 	// AddressLost: the session's address is somebody else's by now, because it
 	// was silent for too long. It must be disconnected.
 	AddressLost bool
+	// Going are the user's sessions that have lost their places to newer ones: somebody
+	// must see to it that they end, see Dismiss. There are some for a moment only, unless
+	// who replaced them has ended in between, or a NAS does not do what it is asked.
+	Going []string
 
 	began, ended *Event // what was written down
 }
@@ -270,8 +285,9 @@ func (r *Registry) reportOnce(ctx context.Context, rep Report, seq int64, stop b
 	id := ID(rep.Node, rep.Acct)
 	get := &store.Get{Key: store.Session(id)}
 	marks := &store.Marks{Key: store.SessionMarks(id)}
+	said := &store.Get{Key: store.SessionWhy(id)}
 	clock := &store.Time{}
-	if err := r.store.Do(ctx, store.Seq{get, marks, clock}); err != nil {
+	if err := r.store.Do(ctx, store.Seq{get, marks, said, clock}); err != nil {
 		return Outcome{}, false, err
 	}
 	rec := Record{
@@ -321,17 +337,23 @@ func (r *Registry) reportOnce(ctx context.Context, rep Report, seq int64, stop b
 	seqs := []store.Seq{begin}
 	var end store.Seq
 	var renew *store.Renew
+	var stay *store.Stay
 	var order *store.Advance
 	var write *store.Swap
 	if stop {
 		rec.State, rec.Ended, rec.Cause, rec.Disconnect = Closed, at, rep.Cause, rep.Disconnect
+		if w := parseWhy(said); w.Opened.Equal(rec.Opened) {
+			rec.Why, rec.WhyDetail = w.Reason, w.Detail
+		}
 		out.ended = &Event{Kind: EventStop, At: at, Record: rec}
 		end = r.event(id, fieldStop, Event{Kind: EventStop, At: at, Record: rec})
 		end = append(end,
 			&store.Advance{Key: store.SessionMarks(id), Field: fieldSeq, To: markEnd, TTL: marksLife},
 			&store.Delete{Key: store.Session(id)},
+			&store.Delete{Key: store.SessionWhy(id)},
 		)
 		end = append(end, noWaits(id)...)
+		end = append(end, noPlaces(&rec)...)
 		seqs = append(seqs, end)
 		gone := r.forget(rec)
 		if rec.User != "" {
@@ -342,15 +364,13 @@ func (r *Registry) reportOnce(ctx context.Context, rep Report, seq int64, stop b
 		order = &store.Advance{Key: store.SessionMarks(id), Field: fieldSeq, To: seq, ID: self, TTL: marksLife}
 		write = &store.Swap{Key: store.Session(id), Absent: !get.Found, Old: get.Value, New: rec.marshal(), TTL: r.silence() + recordSlack}
 		seqs = append(seqs,
-			store.Seq{order, write},
+			append(store.Seq{order, write}, places(&rec, r.silence())...),
 			store.Seq{&store.Enter{Key: store.NodeLive(rec.Node), Member: id, For: r.silence()}},
 			store.Seq{&store.Enter{Key: store.Nodes(), Member: rec.Node, For: r.silence()}},
 		)
 		if rec.User != "" {
-			seqs = append(seqs, store.Seq{
-				&store.Enter{Key: store.UserLive(rec.User), Member: id, For: r.silence()},
-				r.total(&rec, rec.Usage, before),
-			})
+			stay = &store.Stay{Live: store.UserLive(rec.User), Since: store.UserSince(rec.User), Member: id, For: r.silence()}
+			seqs = append(seqs, store.Seq{stay, r.total(&rec, rec.Usage, before)})
 		}
 		if rec.Pool != "" {
 			renew = &store.Renew{Pool: rec.Pool, Holder: id, TTL: r.silence()}
@@ -383,6 +403,16 @@ func (r *Registry) reportOnce(ctx context.Context, rep Report, seq int64, stop b
 	if renew != nil {
 		out.AddressLost = !renew.OK || rec.Addr.IsValid() && renew.Addr != rec.Addr
 	}
+	if stay != nil {
+		out.Going = stay.Going
+	}
+	if w := parseWhy(said); !get.Found && w.Reason != "" {
+		// It was to end before its NAS had reported it, and was forgotten by then.
+		w.Opened, w.Asked = rec.Opened, clock.Now
+		if _, err := r.AskEnd(ctx, w.wish(id)); err != nil {
+			return Outcome{}, false, err
+		}
+	}
 	return out, true, nil
 }
 
@@ -400,7 +430,7 @@ func (r *Registry) event(id, field string, e Event) store.Seq {
 func (r *Registry) forget(rec Record) []store.Seq {
 	seqs := []store.Seq{{&store.Leave{Key: store.NodeLive(rec.Node), Member: rec.ID}}}
 	if rec.User != "" {
-		seqs = append(seqs, store.Seq{&store.Leave{Key: store.UserLive(rec.User), Member: rec.ID}})
+		seqs = append(seqs, noSeat(&rec))
 	}
 	return append(seqs, release(rec)...)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"slices"
+	"strings"
 	"time"
 
 	"postern/internal/store"
@@ -62,6 +63,10 @@ func (r *Registry) settle(s *Settlement, now time.Time, self string) (store.Seq,
 	ends := s.Wish != nil && s.Wish.Kind == WishEnd
 	if !ends { // one that has to end is waited for no longer
 		seq = append(seq, waits(&s.Next, now, dueAgain)...)
+	}
+	if !strings.EqualFold(s.Seen.Device, s.Next.Device) {
+		seq = append(seq, noPlaces(&s.Seen.Record)...)
+		seq = append(seq, places(&s.Next, r.silence())...)
 	}
 	if s.Seen.taken != "" {
 		seq = append(seq, &store.Delete{Key: store.DueTaken(id)})

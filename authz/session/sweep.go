@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"postern/internal/store"
@@ -80,7 +81,11 @@ func (r *Registry) end(ctx context.Context, node string, ids []string, which fun
 				// The lease is left to lapse: a start may yet come.
 				keep := rec
 				keep.Pool = ""
-				seqs := append(r.forget(keep), append(store.Seq{&store.Delete{Key: store.Session(rec.ID)}}, noWaits(rec.ID)...))
+				own := slices.Concat(store.Seq{&store.Delete{Key: store.Session(rec.ID)}}, noWaits(rec.ID), noPlaces(&rec))
+				if cause == NASReboot { // else a late start finds why it was to end
+					own = append(own, &store.Delete{Key: store.SessionWhy(rec.ID)})
+				}
+				seqs := append(r.forget(keep), own)
 				if err := r.store.Do(ctx, seqs...); err != nil {
 					return ended, err
 				}

@@ -91,26 +91,75 @@ func (w *Wish) seq() (store.Seq, error) {
 	if w.Kind == WishChange {
 		write = &store.Put{Key: what, Value: string(b), TTL: wishLife}
 	}
-	return store.Seq{
-		write,
-		&store.Enter{Key: list, Member: name, For: wishLife},
-		&store.Publish{Topic: WishesTopic, Message: name},
-	}, nil
+	seq := store.Seq{write, &store.Enter{Key: list, Member: name, For: wishLife}}
+	if w.Kind == WishEnd {
+		seq = append(seq, &store.Put{Key: store.SessionWhy(w.Session), Value: string(b), TTL: wishLife})
+	}
+	return append(seq, &store.Publish{Topic: WishesTopic, Message: name}), nil
 }
 
 // AskEnd writes down that a session should end; false: that is wished already.
 func (r *Registry) AskEnd(ctx context.Context, w Wish) (bool, error) {
-	w.Kind = WishEnd
-	seq, err := w.seq()
-	if err != nil {
-		return false, err
+	n, err := r.askEnds(ctx, []Wish{w})
+	return n > 0, err
+}
+
+// AskEnds is AskEnd for many sessions, for one reason. It returns of how many nobody had
+// wished it yet.
+func (r *Registry) AskEnds(ctx context.Context, recs []Record, w Wish) (asked int, err error) {
+	for some := range slices.Chunk(recs, page) {
+		wishes := make([]Wish, len(some))
+		for i := range some {
+			wishes[i] = w
+			wishes[i].Session, wishes[i].Opened = some[i].ID, some[i].Opened
+		}
+		n, err := r.askEnds(ctx, wishes)
+		if asked += n; err != nil {
+			return asked, err
+		}
 	}
-	// One that has to end is waited for no longer.
-	seq = append(store.Seq{&store.Leave{Key: store.HeldAs(w.Session), Member: w.Session}}, seq...)
-	if err := r.store.Do(ctx, seq); err != nil {
-		return false, err
+	return asked, nil
+}
+
+func (r *Registry) askEnds(ctx context.Context, wishes []Wish) (asked int, err error) {
+	seqs := make([]store.Seq, len(wishes))
+	for i := range wishes {
+		w := &wishes[i]
+		w.Kind = WishEnd
+		seq, err := w.seq()
+		if err != nil {
+			return 0, err
+		}
+		// One that has to end is waited for no longer.
+		seqs[i] = append(store.Seq{&store.Leave{Key: store.HeldAs(w.Session), Member: w.Session}}, seq...)
 	}
-	return seq.OK(), nil
+	if err := r.store.Do(ctx, seqs...); err != nil {
+		return 0, err
+	}
+	for _, s := range seqs {
+		if s.OK() {
+			asked++
+		}
+	}
+	return asked, nil
+}
+
+// why is what is kept of a wish to end until the session has: its NAS may answer before
+// the session's last report comes.
+type why Wish
+
+func parseWhy(said *store.Get) (w why) {
+	if !said.Found || json.Unmarshal([]byte(said.Value), &w) != nil {
+		return why{} // nobody can say
+	}
+	return w
+}
+
+// wish is the same wish again.
+func (w why) wish(id string) Wish {
+	again := Wish(w)
+	again.Session = id
+	return again
 }
 
 // Wishes lists the names of all wishes.
@@ -145,12 +194,23 @@ func (r *Registry) Wish(ctx context.Context, name string) (w Wish, rec Record, f
 
 // Answered takes the wish away; true: by this call and no other. A wish that was
 // replaced meanwhile stays.
-func (r *Registry) Answered(ctx context.Context, w Wish) (bool, error) {
+func (r *Registry) Answered(ctx context.Context, w Wish) (bool, error) { return r.answered(ctx, w) }
+
+// Refused is Answered for a wish that its NAS has refused: what becomes of the session
+// later has nothing to do with it.
+func (r *Registry) Refused(ctx context.Context, w Wish) (bool, error) {
+	if w.Kind != WishEnd || w.Session == "" {
+		return r.answered(ctx, w)
+	}
+	return r.answered(ctx, w, &store.Delete{Key: store.SessionWhy(w.Session)})
+}
+
+func (r *Registry) answered(ctx context.Context, w Wish, more ...store.Op) (bool, error) {
 	what, list := wishKeys(w.name)
-	seq := store.Seq{
+	seq := append(store.Seq{
 		&store.Swap{Key: what, Old: w.raw, New: "done " + rand.Text(), TTL: wishDone},
 		&store.Leave{Key: list, Member: w.name},
-	}
+	}, more...)
 	if err := r.store.Do(ctx, seq); err != nil {
 		return false, err
 	}

@@ -27,7 +27,7 @@ type Admit struct {
 	Later       bool // a deadline is moved later only; one that has to go is not admitted again
 
 	Outcome
-	N        int      // members with a place afterwards; counted with Max only
+	N        int      // members with a place afterwards, counted with Max only; -1: it has to go
 	Replaced []string // by this one, oldest first
 	Going    []string // all that have to go, those of before included
 }
@@ -86,6 +86,7 @@ func (o *Admit) apply(t *txn) bool {
 	}
 	if was >= goingFrom {
 		if inside && o.Later {
+			o.N = -1
 			return false
 		}
 		inside, in[o.Member] = false, t.now // it begins afresh

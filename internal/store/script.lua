@@ -282,7 +282,7 @@ function op.admit(k, a)
   local had, was = since(live, member), since(from, member)
   local inside = had > now
   if was >= GOING then
-    if inside and later then return {0, 0, 0} end
+    if inside and later then return {0, -1, 0} end
     inside = false -- it begins afresh
   end
   local n, gone = 0, {}

@@ -420,7 +420,7 @@ func admission(t *testing.T, b Backend) {
 	want("in the place of the oldest", admit(t, b, "s3", 2, true, true), true, 2, "s1", "s1")
 	want("in the place of the next", admit(t, b, "s4", 2, true, true), true, 2, "s2", "s1 s2")
 	want("the same once more", admit(t, b, "s4", 2, true, true), true, 2, "", "s1 s2")
-	want("one that was replaced", admit(t, b, "s1", 2, true, true), false, 0, "", "")
+	want("one that was replaced", admit(t, b, "s1", 2, true, true), false, -1, "", "")
 	want("refused counts all", admit(t, b, "s5", 4, false, true), false, 4, "", "")
 	want("no limit", admit(t, b, "s5", 0, false, true), true, 0, "", "s1 s2")
 	stay := func(member, going string) {
