@@ -688,9 +688,16 @@ func (s *session) setLimits(now time.Time) {
 func (s *session) parting() string { return cmp.Or(s.text, s.cause.info().text) }
 
 // close leaves the data path and waits a moment for the peer to hang up. Causes that
-// leave nobody to wait for end the session at once.
+// leave nobody to wait for end the session at once, also where it waits already; the
+// first cause stays.
 func (s *session) close(now time.Time, why Cause) {
-	if s.phase == phaseClosing || s.phase == phaseGone {
+	switch s.phase {
+	case phaseClosing:
+		if !why.polite() {
+			s.gone(now)
+		}
+		return
+	case phaseGone:
 		return
 	}
 	s.shut()
