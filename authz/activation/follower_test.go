@@ -14,6 +14,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"postern/internal/store"
+	"postern/internal/store/redistest"
 	"postern/internal/store/storetest"
 	"postern/policy"
 )
@@ -334,7 +335,7 @@ func TestForgedBundle(t *testing.T) {
 // A store that is away, or has forgotten, takes nothing out of force; a service that starts
 // meanwhile has no policy until it knows which.
 func TestStoreLostAndBack(t *testing.T) {
-	redis := storetest.StartRedis(t)
+	redis := redistest.Start(t)
 	st := func() store.Store {
 		c := redis.Config()
 		c.Timeout = 200 * time.Millisecond
@@ -360,9 +361,7 @@ func TestStoreLostAndBack(t *testing.T) {
 	if old.inForce() != m.Version() {
 		t.Errorf("%q is in force", old.inForce())
 	}
-	if err := redis.Start(); err != nil {
-		t.Fatal(err)
-	}
+	redis.Restart()
 	both := []*service{old, young}
 	t.Logf("back after %v", within(t, 20*time.Second, "back", all(both, m.Version())))
 	within(t, generous, "no alarm", func() bool { return old.gauge(t, "postern_policy_alarm", "policy store away") == 0 })

@@ -12,13 +12,13 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"postern/authz/session"
-	"postern/internal/store/storetest"
+	"postern/internal/store/redistest"
 )
 
 // What a login and a session cost in Redis. Commands are bounded here so that
 // nobody makes a login dearer unnoticed; times and octets are logged.
 func TestRedisCost(t *testing.T) {
-	srv := storetest.StartRedis(t)
+	srv := redistest.Start(t)
 	v := newService(t, srv.Open(t))
 	c := srv.Client()
 	defer c.Close()

@@ -20,7 +20,7 @@ import (
 	"postern/cmd/internal/cmdtest"
 	"postern/internal/report"
 	"postern/internal/store"
-	"postern/internal/store/storetest"
+	"postern/internal/store/redistest"
 	"postern/policy"
 )
 
@@ -50,7 +50,7 @@ func second(t *testing.T, one *cmdtest.Site) *cmdtest.Site {
 
 func install(t *testing.T) *installation {
 	t.Helper()
-	redis := storetest.StartTCP(t)
+	redis := redistest.Start(t)
 	one := cmdtest.NewSite(t)
 	one.Edit(t, "radiusd.yaml", "store: {path: state/store.db}", fmt.Sprintf("store: {kind: redis, urls: [%q]}", redis.URL()))
 	two := second(t, one)

@@ -13,16 +13,16 @@ import (
 	"postern/cmd/internal/cmdtest"
 	"postern/cmd/internal/service"
 	"postern/internal/config"
-	"postern/internal/store/storetest"
+	"postern/internal/store/redistest"
 )
 
 // strictText is the site's policy as a linter lets it through.
 var strictText = strings.Replace(cmdtest.PolicyText, "  - id: plant\n", "  - id: plant\n    accept: [permit-without-factor]\n", 1)
 
 // activatedSite is a site whose services take their policy from a Redis.
-func activatedSite(t *testing.T) (*site, *storetest.Redis) {
+func activatedSite(t *testing.T) (*site, *redistest.Server) {
 	t.Helper()
-	s, redis := newSite(t), storetest.StartTCP(t)
+	s, redis := newSite(t), redistest.Start(t)
 	text := strings.Replace(s.read(t, "radiusd.yaml"), "store: {path: state/store.db}", "store: {kind: redis, urls: ['"+redis.URL()+"']}", 1)
 	s.write(t, "radiusd.yaml", text+"policy: {from: store}\n")
 	s.write(t, "policy.yaml", strictText)
@@ -31,7 +31,7 @@ func activatedSite(t *testing.T) (*site, *storetest.Redis) {
 }
 
 // runs starts a service of the site under a name.
-func (s *site) runs(t *testing.T, redis *storetest.Redis, name string) *service.Service {
+func (s *site) runs(t *testing.T, redis *redistest.Server, name string) *service.Service {
 	t.Helper()
 	cfg, err := config.LoadService(s.path("radiusd.yaml"))
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"postern/cmd/internal/service"
 	"postern/internal/config"
 	"postern/internal/store"
-	"postern/internal/store/storetest"
+	"postern/internal/store/redistest"
 )
 
 // wishes are the sessions that should end, and why.
@@ -85,7 +85,7 @@ func TestSessionEnd(t *testing.T) {
 // With a store that services share the command tells what came of it.
 func TestSessionEndWaits(t *testing.T) {
 	s := newSite(t)
-	redis := storetest.StartTCP(t)
+	redis := redistest.Start(t)
 	s.write(t, "radiusd.yaml", strings.Replace(s.read(t, "radiusd.yaml"), "store: {path: state/store.db}", "store: {kind: redis, urls: ['"+redis.URL()+"']}", 1))
 	st := redis.Open(t)
 	r := session.New(st, session.Config{})

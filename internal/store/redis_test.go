@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"postern/internal/store"
-	"postern/internal/store/storetest"
+	"postern/internal/store/redistest"
 )
 
 var ctx = context.Background()
@@ -21,7 +21,7 @@ func advance(s store.Store, to int64) (bool, error) {
 }
 
 // away opens a store with the time-out of a service, not of a test.
-func away(t *testing.T, r *storetest.Redis) store.Store {
+func away(t *testing.T, r *redistest.Server) store.Store {
 	t.Helper()
 	c := r.Config()
 	c.Timeout = 500 * time.Millisecond
@@ -47,7 +47,7 @@ func bounded(t *testing.T, what string, f func() error) {
 }
 
 func TestRedisAway(t *testing.T) {
-	r := storetest.StartRedis(t)
+	r := redistest.Start(t)
 	s := away(t, r)
 	if ok, err := advance(s, 1); !ok || err != nil {
 		t.Fatal(ok, err)
@@ -55,9 +55,7 @@ func TestRedisAway(t *testing.T) {
 	r.Kill()
 	bounded(t, "killed", func() error { _, err := advance(s, 2); return err })
 	bounded(t, "watch", func() error { _, err := s.Watch(ctx, "x"); return err })
-	if err := r.Start(); err != nil {
-		t.Fatal(err)
-	}
+	r.Restart()
 	// By itself, and although the new server does not know the script.
 	var ok bool
 	var err error
@@ -70,9 +68,9 @@ func TestRedisAway(t *testing.T) {
 	if !ok || err != nil {
 		t.Errorf("server is back: %v, %v", ok, err)
 	}
-	r.Pause() // connections stay, nobody answers
+	r.Freeze() // connections stay, nobody answers
 	bounded(t, "paused", func() error { _, err := advance(s, 4); return err })
-	r.Resume()
+	r.Thaw()
 	for range 100 {
 		if _, err = advance(s, 5); err == nil {
 			break
@@ -91,7 +89,7 @@ func TestRedisAway(t *testing.T) {
 
 // Whatever Redis refuses for is unavailability: full, read-only, loading.
 func TestRedisRefuses(t *testing.T) {
-	r := storetest.StartRedis(t)
+	r := redistest.Start(t)
 	s := away(t, r)
 	if ok, err := advance(s, 1); !ok || err != nil {
 		t.Fatal(ok, err)
@@ -128,7 +126,7 @@ func TestRedisRefuses(t *testing.T) {
 
 // Every key has a life but the tokens, and one tag a key.
 func TestRedisKeys(t *testing.T) {
-	r := storetest.StartRedis(t)
+	r := redistest.Start(t)
 	everything(t, r.Open(t))
 	c := r.Client()
 	defer c.Close()
@@ -149,13 +147,15 @@ func TestRedisKeys(t *testing.T) {
 
 // A cluster takes every sequence, and the script again after losing it.
 func TestRedisCluster(t *testing.T) {
-	r := storetest.StartCluster(t)
+	r := redistest.StartCluster(t, 0)
 	s := r.Open(t)
 	everything(t, s)
-	c := r.Client()
-	defer c.Close()
-	if err := c.ScriptFlush(ctx).Err(); err != nil {
-		t.Fatal(err)
+	for _, one := range r.Servers {
+		c := one.Client()
+		defer c.Close()
+		if err := c.ScriptFlush(ctx).Err(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := s.Do(ctx, store.Seq{&store.Time{}}); err != nil {
 		t.Error(err)

@@ -16,7 +16,7 @@ import (
 	"postern/cmd/internal/node"
 	services "postern/cmd/internal/service"
 	"postern/internal/config"
-	"postern/internal/store/storetest"
+	"postern/internal/store/redistest"
 	"postern/pptp/client"
 )
 
@@ -158,7 +158,7 @@ func TestSessionsFollow(t *testing.T) {
 // An operator ends a session of a running service, through the store that they share;
 // another service than the one that let the session in may do it.
 func TestOperatorEndsSession(t *testing.T) {
-	redis := storetest.StartTCP(t)
+	redis := redistest.Start(t)
 	s := cmdtest.NewSite(t)
 	s.Edit(t, "radiusd.yaml", "store: {path: state/store.db}", "store: {kind: redis, urls: ['"+redis.URL()+"'], timeout: 5s}")
 	radiusd := cmdtest.Start(t, "postern-radiusd", "-config", s.Radiusd)

@@ -27,7 +27,7 @@ import (
 	"postern/internal/config"
 	"postern/internal/radius"
 	"postern/internal/store"
-	"postern/internal/store/storetest"
+	"postern/internal/store/redistest"
 	"postern/policy"
 )
 
@@ -145,7 +145,7 @@ const generous = 15 * time.Second
 // of one policy from beginning to end, each service goes from one to the next and never
 // back by itself, and both have switched within two seconds.
 func TestActivationUnderLoad(t *testing.T) {
-	redis := storetest.StartRedis(t)
+	redis := redistest.Start(t)
 	cfg := site(t)
 	cfg.PolicySource.From = config.PolicyFromStore
 	write(t, string(cfg.Policy), policyNumber(0))
@@ -308,7 +308,7 @@ func TestActivationUnderLoad(t *testing.T) {
 // A service that does not know which policy is activated is silent and not healthy, until
 // the store says so.
 func TestStartWithoutStore(t *testing.T) {
-	redis := storetest.StartRedis(t)
+	redis := redistest.Start(t)
 	rc := redis.Config()
 	rc.Timeout = 200 * time.Millisecond
 	open := func() store.Store {
@@ -337,9 +337,7 @@ func TestStartWithoutStore(t *testing.T) {
 	if res.Verdict != authz.Silent || res.Reason != authz.StoreDown {
 		t.Errorf("%v, %v", res.Verdict, res.Reason)
 	}
-	if err := redis.Start(); err != nil {
-		t.Fatal(err)
-	}
+	redis.Restart()
 	soon(t, generous, "the store's policy", func() bool { return s.inForce() == p.Version() })
 	soon(t, generous, "healthy", func() bool { return s.Healthy(t.Context()) == nil })
 	if want := "in force " + p.Version(); !slices.Contains(log.events(), want) {
@@ -452,7 +450,7 @@ func TestPolicyFromFile(t *testing.T) {
 // From the store, with a checkout that is watched: what is committed is in force at all
 // services, what was rolled back stays so, and only signed and tested policies are.
 func TestPolicyWatchedForTheStore(t *testing.T) {
-	redis := storetest.StartRedis(t)
+	redis := redistest.Start(t)
 	cfg := site(t)
 	cfg.PolicySource.From, cfg.PolicySource.Watch = config.PolicyFromStore, time.Second
 	write(t, string(cfg.Policy), policyNumber(1))

@@ -1,3 +1,4 @@
+// Package storetest holds the one suite that every back end of the store passes.
 package storetest
 
 import (
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"postern/internal/store"
+	"postern/internal/store/redistest"
 )
 
 // Backend is one store under test.
@@ -51,13 +53,11 @@ func Embedded(t testing.TB) Backend {
 // OnRedis opens a store on a redis-server of its own.
 func OnRedis(t testing.TB) Backend {
 	t.Helper()
-	r := StartRedis(t)
+	r := redistest.Start(t)
 	return Backend{Store: r.Open(t), Sleep: time.Sleep, Crash: func(t testing.TB) store.Store {
 		t.Helper()
 		r.Kill()
-		if err := r.Start(); err != nil {
-			t.Fatal(err)
-		}
+		r.Restart()
 		return r.Open(t)
 	}}
 }
