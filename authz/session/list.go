@@ -193,19 +193,29 @@ func (r *Registry) membersOf(ctx context.Context, keys []store.Key, lapsed bool)
 
 // members reads a whole index.
 func (r *Registry) members(ctx context.Context, k store.Key, lapsed bool) ([]string, error) {
-	var names []string
+	list, err := r.entries(ctx, k, lapsed)
+	names := make([]string, len(list))
+	for i, m := range list {
+		names[i] = m.Name
+	}
+	return names, err
+}
+
+// entries is members with their deadlines.
+func (r *Registry) entries(ctx context.Context, k store.Key, lapsed bool) ([]store.Member, error) {
+	var list []store.Member
 	for {
-		op := &store.Members{Key: k, Lapsed: lapsed, Offset: len(names), Limit: page}
+		op := &store.Members{Key: k, Lapsed: lapsed, Offset: len(list), Limit: page}
 		if err := r.store.Do(ctx, store.Seq{op}); err != nil {
 			return nil, err
 		}
-		for _, m := range op.List {
-			names = append(names, m.Name)
-		}
+		list = append(list, op.List...)
 		if len(op.List) < page {
-			// Members that moved while we read may show twice.
-			slices.Sort(names)
-			return slices.Compact(names), nil
+			// Members that moved while we read may show twice; the later deadline counts.
+			slices.SortFunc(list, func(a, b store.Member) int {
+				return cmp.Or(cmp.Compare(a.Name, b.Name), b.Until.Compare(a.Until))
+			})
+			return slices.CompactFunc(list, func(a, b store.Member) bool { return a.Name == b.Name }), nil
 		}
 	}
 }

@@ -332,6 +332,67 @@ func TestNodeRestarted(t *testing.T) {
 }
 
 // NAS count session IDs from zero after a restart.
+// Starts that come while their sessions are being forgotten, out of the spool of a NAS
+// that says it has restarted, say: whatever comes first, none is live for ever.
+func TestStartsAmidEnds(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, b storetest.Backend) {
+		const sessions = 150
+		r := New(b, Config{Interim: 300 * time.Millisecond, Missed: 1, Pending: 300 * time.Millisecond})
+		must(t, r.Start, Report{Node: "n1", Acct: "known", User: "bob"})
+		for i := range sessions {
+			open(t, b, r, record("n1", fmt.Sprint(i), fmt.Sprint("u", i)), 1)
+		}
+		var wg sync.WaitGroup
+		for _, end := range []func(){
+			func() { _, _ = r.NodeRestarted(ctx, "n1", time.Time{}) },
+			func() { _, _ = r.Sweep(ctx) },
+		} {
+			wg.Go(func() {
+				for range 5 {
+					end()
+				}
+			})
+		}
+		for i := range sessions {
+			wg.Go(func() {
+				time.Sleep(time.Duration(rand.IntN(200)) * time.Millisecond)
+				if _, err := r.Start(ctx, Report{Node: "n1", Acct: fmt.Sprint(i), User: fmt.Sprint("u", i)}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		b.Sleep(400 * time.Millisecond)
+		for range 2 { // what is only in the index goes in a round of its own
+			if _, err := r.Sweep(ctx); err != nil {
+				t.Fatal(err)
+			}
+		}
+		events, err := r.History(ctx, 10*sessions)
+		if err != nil {
+			t.Fatal(err)
+		}
+		told := map[string]map[EventKind]int{}
+		for _, e := range events {
+			if told[e.ID] == nil {
+				told[e.ID] = map[EventKind]int{}
+			}
+			told[e.ID][e.Kind]++
+		}
+		if len(told) != sessions+1 {
+			t.Errorf("%d sessions in the history", len(told))
+		}
+		for id, n := range told {
+			if n[EventStart] != 1 || n[EventStop] != 1 {
+				t.Errorf("%s: %v", id, n)
+			}
+		}
+		if left, err := r.entries(ctx, store.NodeLive("n1"), true); err != nil || len(left) != 0 {
+			t.Errorf("%d are left, %v", len(left), err)
+		}
+	})
+}
+
 func TestIDUsedAgain(t *testing.T) {
 	b := storetest.Embedded(t)
 	r := New(b, Config{})

@@ -23,7 +23,7 @@ func (r *Registry) NodeRestarted(ctx context.Context, node string, at time.Time)
 	}
 	ended := 0
 	for _, lapsed := range []bool{false, true} {
-		ids, err := r.members(ctx, store.NodeLive(node), lapsed)
+		ids, err := r.entries(ctx, store.NodeLive(node), lapsed)
 		if err != nil {
 			return ended, err
 		}
@@ -48,7 +48,7 @@ func (r *Registry) Sweep(ctx context.Context) (int, error) {
 	}
 	ended := 0
 	for _, node := range nodes {
-		ids, err := r.members(ctx, store.NodeLive(node), true)
+		ids, err := r.entries(ctx, store.NodeLive(node), true)
 		if err != nil {
 			return ended, err
 		}
@@ -64,45 +64,33 @@ func (r *Registry) Sweep(ctx context.Context) (int, error) {
 }
 
 // end stops the sessions that which picks.
-func (r *Registry) end(ctx context.Context, node string, ids []string, which func(Record) (time.Time, Cause, bool)) (ended int, err error) {
-	for len(ids) > 0 {
-		n := min(page, len(ids))
-		recs, err := r.records(ctx, ids[:n])
+func (r *Registry) end(ctx context.Context, node string, of []store.Member, which func(Record) (time.Time, Cause, bool)) (ended int, err error) {
+	for some := range slices.Chunk(of, page) {
+		ids := make([]string, len(some))
+		for i, m := range some {
+			ids[i] = m.Name
+		}
+		seen, err := r.Look(ctx, ids...)
 		if err != nil {
 			return ended, err
 		}
-		found := map[string]bool{}
-		for _, rec := range recs {
-			found[rec.ID] = true
-			at, cause, yes := which(rec)
-			switch {
-			case !yes:
-			case rec.State == Pending:
-				// The lease is left to lapse: a start may yet come.
-				keep := rec
-				keep.Pool = ""
-				own := slices.Concat(store.Seq{&store.Delete{Key: store.Session(rec.ID)}}, noWaits(rec.ID), noPlaces(&rec))
-				if cause == NASReboot { // else a late start finds why it was to end
-					own = append(own, &store.Delete{Key: store.SessionWhy(rec.ID)})
-				}
-				seqs := append(r.forget(keep), own)
-				if err := r.store.Do(ctx, seqs...); err != nil {
-					return ended, err
-				}
-			default:
-				out, err := r.Stop(ctx, Report{Node: rec.Node, Acct: rec.Acct, At: at, Usage: rec.Usage, Cause: cause, own: true})
-				if err != nil {
-					return ended, err
-				}
-				if out.First {
-					ended++
-				}
-			}
+		found := make(map[string]*Seen, len(seen))
+		for i := range seen {
+			found[seen[i].ID] = &seen[i]
 		}
 		var gone []store.Seq // ended already; only the index remembers
-		for _, id := range ids[:n] {
-			if !found[id] {
-				gone = append(gone, store.Seq{&store.Leave{Key: store.NodeLive(node), Member: id}})
+		for _, m := range some {
+			s := found[m.Name]
+			if s == nil {
+				gone = append(gone, store.Seq{noEntry(node, m)})
+				continue
+			}
+			first, err := r.endOne(ctx, s, m, which)
+			if err != nil {
+				return ended, err
+			}
+			if first {
+				ended++
 			}
 		}
 		if len(gone) > 0 {
@@ -110,7 +98,54 @@ func (r *Registry) end(ctx context.Context, node string, ids []string, which fun
 				return ended, err
 			}
 		}
-		ids = ids[n:]
 	}
 	return ended, nil
+}
+
+// noEntry takes a session from among its node's, unless a report has come meanwhile: then
+// it lives, or somebody will come by it again.
+func noEntry(node string, m store.Member) store.Op {
+	return &store.Leave{Key: store.NodeLive(node), Member: m.Name, Until: m.Until}
+}
+
+// endOne stops a session, or forgets one that nobody has reported; true: it ended now.
+func (r *Registry) endOne(ctx context.Context, s *Seen, m store.Member, which func(Record) (time.Time, Cause, bool)) (bool, error) {
+	for range changes {
+		at, cause, yes := which(s.Record)
+		if !yes {
+			return false, nil
+		}
+		if s.State != Pending {
+			out, err := r.Stop(ctx, Report{Node: s.Node, Acct: s.Acct, At: at, Usage: s.Usage, Cause: cause, own: true})
+			return out.First, err
+		}
+		forgotten, err := r.forgetPending(ctx, s, m, cause)
+		if forgotten || err != nil {
+			return false, err
+		}
+		again, err := r.Look(ctx, s.ID) // its start has just come
+		if err != nil || len(again) == 0 {
+			return false, err
+		}
+		s = &again[0]
+	}
+	return false, errChanging
+}
+
+// forgetPending forgets a session that was never reported; false: it was, just now. The
+// lease is left to lapse, and so are places that a start takes again: one may yet come.
+func (r *Registry) forgetPending(ctx context.Context, s *Seen, m store.Member, cause Cause) (bool, error) {
+	still := &store.Swap{Key: store.Session(s.ID), Old: s.raw, New: s.raw, TTL: recordSlack}
+	seq := slices.Concat(store.Seq{still, &store.Delete{Key: store.Session(s.ID)}}, noWaits(s.ID), noPlaces(&s.Record))
+	if cause == NASReboot { // else a late start finds why it was to end
+		seq = append(seq, &store.Delete{Key: store.SessionWhy(s.ID)})
+	}
+	if err := r.store.Do(ctx, seq); err != nil || !still.OK {
+		return false, err
+	}
+	seqs := []store.Seq{{noEntry(s.Node, m)}}
+	if lapsed := cause == LostCarrier && !m.Until.IsZero(); s.User != "" && !lapsed { // else its seat has, too
+		seqs = append(seqs, noSeat(&s.Record))
+	}
+	return true, r.store.Do(ctx, seqs...)
 }

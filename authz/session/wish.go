@@ -229,7 +229,7 @@ func (r *Registry) Lost(ctx context.Context, rec Record) error {
 	if err := r.store.Do(ctx, store.Seq{clock}); err != nil {
 		return err
 	}
-	_, err := r.end(ctx, rec.Node, []string{rec.ID}, func(now Record) (time.Time, Cause, bool) {
+	_, err := r.end(ctx, rec.Node, []store.Member{{Name: rec.ID}}, func(now Record) (time.Time, Cause, bool) {
 		return clock.Now, LostCarrier, now.Opened.Equal(rec.Opened)
 	})
 	return err

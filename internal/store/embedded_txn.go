@@ -133,6 +133,15 @@ func (t *txn) members(k Key) []member {
 	return ms
 }
 
+// member is one's score.
+func (t *txn) member(k Key, name string) (score int64, in bool) {
+	v, ok := t.live(t.members_.Get([]byte(k.sub(name).String())))
+	if !ok || len(v) != 8 {
+		return 0, false
+	}
+	return int64(binary.BigEndian.Uint64(v)), true
+}
+
 func (t *txn) setMember(k Key, name string, score, until int64) {
 	v := binary.BigEndian.AppendUint64(make([]byte, 0, 16), uint64(until))
 	t.set(t.members_, []byte(k.sub(name).String()), binary.BigEndian.AppendUint64(v, uint64(score)))

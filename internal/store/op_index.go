@@ -76,10 +76,12 @@ func (o *Enter) apply(t *txn) bool {
 	return true
 }
 
-// Leave takes a member out of an index.
+// Leave takes a member out of an index. With Until it is a guard: it is lost, and the
+// member stays, when its deadline is another one by now.
 type Leave struct {
 	Key    Key
 	Member string
+	Until  time.Time
 
 	Outcome
 }
@@ -87,10 +89,23 @@ type Leave struct {
 func (o *Leave) keys() []Key                  { return []Key{o.Key} }
 func (o *Leave) name() string                 { return "leave" }
 func (o *Leave) writes() bool                 { return true }
-func (o *Leave) args(a []any) []any           { return append(a, o.Member) }
+func (o *Leave) args(a []any) []any           { return append(a, o.Member, o.until()) }
 func (o *Leave) decode(_ bool, r reply) error { return r.err }
 
+// until is 0 where any deadline will do.
+func (o *Leave) until() int64 {
+	if o.Until.IsZero() {
+		return 0
+	}
+	return o.Until.UnixMilli()
+}
+
 func (o *Leave) apply(t *txn) bool {
+	if until := o.until(); until != 0 {
+		if had, in := t.member(o.Key, o.Member); in && had != until {
+			return false
+		}
+	}
 	t.deleteMember(o.Key, o.Member)
 	return true
 }

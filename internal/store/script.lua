@@ -242,6 +242,11 @@ function op.enter(k, a)
 end
 
 function op.leave(k, a)
+  local unmoved = tonumber(a[2] or 0)
+  if unmoved > 0 then
+    local had = call('ZSCORE', k[1], a[1])
+    if had and tonumber(had) ~= unmoved then return {0} end
+  end
   call('ZREM', k[1], a[1])
   return {1}
 end

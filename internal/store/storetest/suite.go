@@ -387,7 +387,20 @@ func index(t *testing.T, b Backend) {
 			t.Errorf("later only: %+v", list)
 		}
 	}
-	one(t, b, &store.Leave{Key: k, Member: "late"})
+	list = &store.Members{Key: k, Limit: 10}
+	if one(t, b, list); list.N != 2 || list.List[1].Name != "late" {
+		t.Fatalf("before leaving: %+v", list)
+	}
+	until := list.List[1].Until
+	if one(t, b, &store.Leave{Key: k, Member: "late", Until: until.Add(time.Millisecond)}) {
+		t.Error("one whose deadline was moved has left")
+	}
+	if one(t, b, list); list.N != 2 {
+		t.Errorf("after nobody has left: %+v", list)
+	}
+	if !one(t, b, &store.Leave{Key: k, Member: "late", Until: until}) {
+		t.Error("one whose deadline is the same stays")
+	}
 	one(t, b, &store.Leave{Key: k, Member: "late"})
 	list = &store.Members{Key: k, Limit: 10}
 	if one(t, b, list); list.N != 1 {
