@@ -80,11 +80,18 @@ func (a *Accounting) At() time.Time {
 type Bookkeeper struct {
 	sessions *session.Registry
 	log      *slog.Logger
+	strays   Strays
 }
 
-// NewBookkeeper makes a Bookkeeper.
-func NewBookkeeper(r *session.Registry, log *slog.Logger) *Bookkeeper {
-	return &Bookkeeper{r, log.With("layer", "accounting")}
+// Strays has a NAS end a session that is nobody's any more: it was silent for so long that
+// it was written off, and lives. It must not block, and may be told of one many times.
+type Strays interface {
+	Stray(rec session.Record, detail string)
+}
+
+// NewBookkeeper makes a Bookkeeper. Without strays (nil) such sessions go on.
+func NewBookkeeper(r *session.Registry, strays Strays, log *slog.Logger) *Bookkeeper {
+	return &Bookkeeper{r, log.With("layer", "accounting"), strays}
 }
 
 var errNothingToStore = errors.New("store accounting: a record that tells nothing")
@@ -125,9 +132,12 @@ func (b *Bookkeeper) Account(ctx context.Context, a *Accounting) error {
 			return err // the NAS reports again
 		}
 	}
-	if out.AddressLost {
-		b.log.Warn("session uses an address that is leased to another by now; disconnect it",
-			"session", out.Record.ID, "user", out.Record.User, "address", addrText(out.Record.Addr))
+	switch {
+	case b.strays == nil:
+	case out.AddressLost:
+		b.strays.Stray(out.Record, "its address "+addrText(out.Record.Addr)+" is another session's by now")
+	case out.Stray:
+		b.strays.Stray(out.Record, "it reports after its end was written down")
 	}
 	return nil
 }

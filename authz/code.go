@@ -99,8 +99,9 @@ var answers = [...]answer{
 	TimeOver:      proved(failed, "Session time over"),
 	PolicyFailed:  anyone(mschap.ErrorNoDialinPermission, "Refused by policy"),
 	// These end sessions, too.
-	Replaced: proved(failed, "Replaced by a newer connection"),
-	Revoked:  proved(failed, "Ended by an operator"),
+	Replaced:   proved(failed, "Replaced by a newer connection"),
+	Revoked:    proved(failed, "Ended by an operator"),
+	WrittenOff: proved(failed, "Connection was lost for too long"),
 }
 
 // answerTo returns the row of a reason; one out of range refuses.

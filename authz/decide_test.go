@@ -436,7 +436,7 @@ func TestReasons(t *testing.T) {
 		}},
 	}
 	covered := map[Reason]bool{
-		ReasonUnknown: true, PasswordChanged: true, EndedByOperator: true, EndedByUser: true, Replaced: true, Revoked: true, // Reevaluate, operators, and the portal
+		ReasonUnknown: true, PasswordChanged: true, EndedByOperator: true, EndedByUser: true, Replaced: true, Revoked: true, WrittenOff: true, // Reevaluate, operators, and the portal
 		StepUpExpired: true, NotQuarantined: true, SessionGone: true, SteppedUp: true, // StepUp
 		Isolated: true, CannotIsolate: true, Released: true, Regranted: true, TimeOver: true, // TestIsolate, TestTransitions
 		Quarantined: true, Challenged: true, RetryAsked: true, StateInvalid: true, FactorTooWeak: true, // TestCarriers, TestState

@@ -64,6 +64,7 @@ const (
 	PolicyFailed  // a rule could not be evaluated, and so refuses
 	Replaced      // of a running session: its user has logged in again, and may have so many only
 	Revoked       // of a running session: an operator has taken back all that its user had
+	WrittenOff    // of a running session: its NAS was silent for so long that it counts as ended
 )
 
 var reasonNames = [...]string{
@@ -88,6 +89,7 @@ var reasonNames = [...]string{
 	SessionGone: "session gone", SteppedUp: "stepped up", EndedByUser: "ended by its user",
 	Isolated: "isolated", CannotIsolate: "cannot isolate", Released: "released", Regranted: "granted anew", TimeOver: "session time over",
 	PolicyFailed: "policy failed", Replaced: "replaced", Revoked: "revoked",
+	WrittenOff: "written off",
 }
 
 // String returns the reason as audit lines and metrics spell it.

@@ -271,7 +271,7 @@ func permittedBefore(rec *session.Record) string { return "permitted by rule " +
 
 // Parting is what the user of a session may be shown that ends for this reason.
 func (d *Decider) Parting(r Reason) string {
-	if slices.Contains([]Reason{EndedByOperator, EndedByUser, Replaced, Revoked}, r) { // these tell nothing of the account
+	if slices.Contains([]Reason{EndedByOperator, EndedByUser, Replaced, Revoked, WrittenOff}, r) { // these tell nothing of the account
 		return answerTo(r).fullText
 	}
 	_, text := answerTo(r).to(d.cfg.Disclose)

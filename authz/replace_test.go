@@ -236,7 +236,7 @@ func TestReplaceInterrupted(t *testing.T) {
 				if who == "newer" {
 					acct = r.SessionID
 				}
-				book := NewBookkeeper(w.sessions, slog.New(slog.DiscardHandler))
+				book := NewBookkeeper(w.sessions, nil, slog.New(slog.DiscardHandler))
 				must(t, book.Account(context.Background(), &Accounting{Received: w.now, Status: AcctInterim, NAS: r.NAS, SessionID: acct}))
 				got := w.wished(t)
 				if len(got) != 1 || got[first].Reason != "replaced" {

@@ -285,7 +285,7 @@ func newSite(t *testing.T, users map[string]string, second int) *site {
 		a.service = &service{}
 		clients := testClients()
 		clients[1].AllowMSCHAPOverUDP = true
-		a.Server, err = New(Config{Clients: clients}, witness{d, &v.ledger, i, a}, authz.NewBookkeeper(session.New(s, session.Config{}), slog.New(slog.DiscardHandler)), nil, nil)
+		a.Server, err = New(Config{Clients: clients}, witness{d, &v.ledger, i, a}, authz.NewBookkeeper(session.New(s, session.Config{}), nil, slog.New(slog.DiscardHandler)), nil, nil)
 		must(t, err)
 		var workers sync.WaitGroup
 		for range 64 {

@@ -80,6 +80,7 @@ type Follower struct {
 	again  chan struct{} // one look at everything is wanted
 	wish   chan struct{} // there may be new wishes
 	lost   trouble       // the store is away; watch's
+	strays strays
 }
 
 // New makes a Follower; Run runs it.
@@ -107,6 +108,7 @@ func New(c Config) (*Follower, error) {
 
 // Run follows until ctx ends.
 func (f *Follower) Run(ctx context.Context) {
+	f.strays.begin(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() { f.carry(ctx) })  // waited for below
 	wg.Go(func() { f.attend(ctx) }) // waited for below
@@ -114,6 +116,8 @@ func (f *Follower) Run(ctx context.Context) {
 		f.watch(ctx)
 	}
 	wg.Wait()
+	<-ctx.Done() // no more strays are taken
+	f.strays.wg.Wait()
 }
 
 // PolicyChanged has everything looked at again, soon and whosever turn it is: each

@@ -44,6 +44,9 @@ const (
 	marksLife = 8 * 24 * time.Hour
 	// recordSlack keeps a lapsed session's record for the sweeper.
 	recordSlack = 7 * 24 * time.Hour
+	// straySlack is by how much the clock of a NAS may run away from ours in a session.
+	straySlack = time.Minute
+
 	// seqStart is before any session time, markEnd beyond.
 	seqStart = 1
 	markEnd  = 1 << 52
@@ -92,8 +95,8 @@ func (r *Registry) Interim() time.Duration { return r.cfg.Interim }
 // while no service answers.
 func (r *Registry) LeaseTime() time.Duration { return max(r.cfg.Interim, r.cfg.Pending) }
 
-// silence is how long a session lives without a word.
-func (r *Registry) silence() time.Duration { return r.cfg.Interim * time.Duration(r.cfg.Missed) }
+// Silence is how long a session lives without a word.
+func (r *Registry) Silence() time.Duration { return r.cfg.Interim * time.Duration(r.cfg.Missed) }
 
 // Live counts a user's live sessions.
 type Live struct{ op store.Members }
@@ -147,13 +150,13 @@ func (o *Opening) NodeSeqs() []store.Seq {
 	id := o.rec.ID
 	write := store.Seq{&store.Delete{Key: store.SessionMarks(id)}, &store.Delete{Key: store.SessionWhy(id)}}
 	if o.rec.Attempt != "" {
-		opens := store.Advance{Key: store.SessionMarks(id), Field: fieldOpen + o.rec.Attempt, To: 1, TTL: o.r.silence()}
+		opens := store.Advance{Key: store.SessionMarks(id), Field: fieldOpen + o.rec.Attempt, To: 1, TTL: o.r.Silence()}
 		first, again := opens, opens
 		o.first = &first
 		write = append(store.Seq{o.first}, append(write, &again)...)
 	}
 	write = append(write,
-		&store.Put{Key: store.Session(id), Value: o.rec.marshal(), TTL: o.r.silence() + recordSlack},
+		&store.Put{Key: store.Session(id), Value: o.rec.marshal(), TTL: o.r.Silence() + recordSlack},
 	)
 	write = append(write, waits(&o.rec, o.rec.Opened, 0)...)
 	write = append(write, places(&o.rec, o.r.cfg.Pending)...)
@@ -226,6 +229,9 @@ type Outcome struct {
 	// AddressLost: the session's address is somebody else's by now, because it
 	// was silent for too long. It must be disconnected.
 	AddressLost bool
+	// Stray: the session had been silent for so long that it was written off, and reports
+	// all the same. It is nobody's any more, and must be disconnected.
+	Stray bool
 	// Going are the user's sessions that have lost their places to newer ones: somebody
 	// must see to it that they end, see Dismiss. There are some for a moment only, unless
 	// who replaced them has ended in between, or a NAS does not do what it is asked.
@@ -303,10 +309,15 @@ func (r *Registry) reportOnce(ctx context.Context, rep Report, seq int64, stop b
 	out := Outcome{Record: rec, Known: get.Found || marks.Last[fieldStart] != 0 || marks.Last[fieldSeq] != 0}
 	if marks.Last[fieldSeq] >= markEnd {
 		out.Record.State = Closed
-		if !stop {
-			return out, true, nil // it has ended
-		}
 		opened := marks.Note[fieldStart]
+		if !stop { // it has ended
+			if began := clock.Now.Add(-rep.Usage.Time); opened != 0 && seq > seqStart {
+				out.Record.Opened = time.UnixMilli(opened).UTC()
+				// Else its NAS, which asks others for logins, counts from zero again.
+				out.Stray = !began.After(out.Record.Opened.Add(r.cfg.Pending + straySlack))
+			}
+			return out, true, nil
+		}
 		out.ended = again(rec, &rep, opened, clock.Now)
 		if rec.User == "" || opened == 0 {
 			return out, true, nil
@@ -362,18 +373,18 @@ func (r *Registry) reportOnce(ctx context.Context, rep Report, seq int64, stop b
 		seqs = append(seqs, gone...)
 	} else {
 		order = &store.Advance{Key: store.SessionMarks(id), Field: fieldSeq, To: seq, ID: self, TTL: marksLife}
-		write = &store.Swap{Key: store.Session(id), Absent: !get.Found, Old: get.Value, New: rec.marshal(), TTL: r.silence() + recordSlack}
+		write = &store.Swap{Key: store.Session(id), Absent: !get.Found, Old: get.Value, New: rec.marshal(), TTL: r.Silence() + recordSlack}
 		seqs = append(seqs,
-			append(store.Seq{order, write}, places(&rec, r.silence())...),
-			store.Seq{&store.Enter{Key: store.NodeLive(rec.Node), Member: id, For: r.silence()}},
-			store.Seq{&store.Enter{Key: store.Nodes(), Member: rec.Node, For: r.silence()}},
+			append(store.Seq{order, write}, places(&rec, r.Silence())...),
+			store.Seq{&store.Enter{Key: store.NodeLive(rec.Node), Member: id, For: r.Silence()}},
+			store.Seq{&store.Enter{Key: store.Nodes(), Member: rec.Node, For: r.Silence()}},
 		)
 		if rec.User != "" {
-			stay = &store.Stay{Live: store.UserLive(rec.User), Since: store.UserSince(rec.User), Member: id, For: r.silence()}
+			stay = &store.Stay{Live: store.UserLive(rec.User), Since: store.UserSince(rec.User), Member: id, For: r.Silence()}
 			seqs = append(seqs, store.Seq{stay, r.total(&rec, rec.Usage, before)})
 		}
 		if rec.Pool != "" {
-			renew = &store.Renew{Pool: rec.Pool, Holder: id, TTL: r.silence()}
+			renew = &store.Renew{Pool: rec.Pool, Holder: id, TTL: r.Silence()}
 			seqs = append(seqs, store.Seq{renew})
 		}
 	}

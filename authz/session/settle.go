@@ -58,7 +58,7 @@ func (r *Registry) Settle(ctx context.Context, all ...*Settlement) error {
 func (r *Registry) settle(s *Settlement, now time.Time, self string) (store.Seq, error) {
 	id := s.Seen.ID
 	s.Next.Settled = self
-	seq := store.Seq{&store.Swap{Key: store.Session(id), Old: s.Seen.raw, New: s.Next.marshal(), TTL: r.silence() + recordSlack}}
+	seq := store.Seq{&store.Swap{Key: store.Session(id), Old: s.Seen.raw, New: s.Next.marshal(), TTL: r.Silence() + recordSlack}}
 	seq = append(seq, noWaits(id)...)
 	ends := s.Wish != nil && s.Wish.Kind == WishEnd
 	if !ends { // one that has to end is waited for no longer
@@ -66,7 +66,7 @@ func (r *Registry) settle(s *Settlement, now time.Time, self string) (store.Seq,
 	}
 	if !strings.EqualFold(s.Seen.Device, s.Next.Device) {
 		seq = append(seq, noPlaces(&s.Seen.Record)...)
-		seq = append(seq, places(&s.Next, r.silence())...)
+		seq = append(seq, places(&s.Next, r.Silence())...)
 	}
 	if s.Seen.taken != "" {
 		seq = append(seq, &store.Delete{Key: store.DueTaken(id)})

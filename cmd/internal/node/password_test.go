@@ -86,7 +86,7 @@ func newService(t *testing.T, dir directory.Directory, users ...string) *service
 		Policy: p, Audit: authz.NewAudit(d),
 	})
 	must(err)
-	d.handler, err = radiusd.New(radiusd.Config{}, decider, authz.NewBookkeeper(sessions, logger(t)), logger(t), nil)
+	d.handler, err = radiusd.New(radiusd.Config{}, decider, authz.NewBookkeeper(sessions, nil, logger(t)), logger(t), nil)
 	must(err)
 	must(d.handler.Start())
 	t.Cleanup(func() {

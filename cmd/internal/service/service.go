@@ -167,7 +167,7 @@ func New(cfg *config.Service, opts Options) (_ *Service, err error) {
 			return nil, fmt.Errorf("register metrics: %w", err)
 		}
 	}
-	s.server, err = radiusd.New(sc, s.decider, authz.NewBookkeeper(s.sessions, s.log), s.log, opts.Registerer)
+	s.server, err = radiusd.New(sc, s.decider, authz.NewBookkeeper(s.sessions, s, s.log), s.log, opts.Registerer)
 	if err != nil {
 		return nil, err
 	}
@@ -270,18 +270,25 @@ func (s *Service) Start() error {
 	return nil
 }
 
+// Stray implements authz.Strays.
+func (s *Service) Stray(rec session.Record, detail string) { s.follower.Stray(rec, detail) }
+
 // sweep ends sessions that fell silent.
 func (s *Service) sweep() {
 	t := time.NewTicker(sweepEvery)
 	defer t.Stop()
-	away := false
+	away, h := false, hearing{since: time.Now()}
 	for {
 		select {
 		case <-t.C:
 		case <-s.ctx.Done():
 			return
 		}
-		n, err := s.sessions.Sweep(s.ctx)
+		n, err := 0, s.store.Do(s.ctx, store.Seq{&store.Time{}})
+		if h.at(time.Now(), err == nil) >= s.sessions.Silence() {
+			n, err = s.sessions.Sweep(s.ctx)
+			h.at(time.Now(), err == nil)
+		}
 		switch {
 		case s.ctx.Err() != nil:
 			return
@@ -292,6 +299,23 @@ func (s *Service) sweep() {
 		}
 		away = err != nil
 	}
+}
+
+// hearing is since when reports could be heard here. A session that fell silent while
+// they could not may well be alive, and its next report is about to come: none is ended
+// before its NAS had the time of a whole silence to be heard. Others that could hear all
+// the time do not wait.
+type hearing struct{ since, last time.Time }
+
+// at says how long it has been heard, when it is looked at each sweepEvery: time in which
+// nobody looked, because the process stood still, was no time of hearing.
+func (h *hearing) at(now time.Time, well bool) time.Duration {
+	now = now.Round(0) // a host that was suspended stops the monotonic clock, too
+	if !well || !h.last.IsZero() && now.Sub(h.last) > 2*sweepEvery {
+		h.since = now
+	}
+	h.last = now
+	return now.Sub(h.since)
 }
 
 // Handler answers RADIUS requests of nodes in this process.

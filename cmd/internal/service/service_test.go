@@ -302,3 +302,28 @@ func TestGivenStore(t *testing.T) {
 		t.Error("the store was not closed")
 	}
 }
+
+// Nothing is written off while, or soon after, nobody could have been heard.
+func TestHearing(t *testing.T) {
+	at := time.Unix(0, 0)
+	h := hearing{since: at}
+	for i, row := range []struct {
+		passes time.Duration
+		well   bool
+		want   time.Duration
+	}{
+		{sweepEvery, true, sweepEvery},
+		{sweepEvery, true, 2 * sweepEvery},
+		{sweepEvery, false, 0}, // the store is away
+		{sweepEvery, false, 0},
+		{sweepEvery, true, sweepEvery},
+		{sweepEvery, true, 2 * sweepEvery},
+		{time.Hour, true, 0}, // the process stood still
+		{sweepEvery, true, sweepEvery},
+	} {
+		at = at.Add(row.passes)
+		if got := h.at(at, row.well); got != row.want {
+			t.Errorf("%d: %v, want %v", i, got, row.want)
+		}
+	}
+}
