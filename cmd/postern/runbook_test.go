@@ -56,6 +56,10 @@ func (d described) MustRegister(all ...prometheus.Collector) {
 func registered(t *testing.T) map[string]bool {
 	t.Helper()
 	site := cmdtest.NewSite(t)
+	site.Write(t, "radiusd.yaml", site.Read(t, "radiusd.yaml")+`accounting:
+  forward:
+    - {name: billing, servers: [{name: billing, transport: udp, address: "127.0.0.1:1813", secret_file: secret}]}
+`)
 	names := map[string]bool{}
 	families, err := obs.NewRegistry().Gather()
 	if err != nil {
