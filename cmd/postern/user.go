@@ -14,7 +14,7 @@ import (
 
 func userCommand(c *cli) *cobra.Command {
 	g := group("user", "Accounts: those of the users file, and what directories know",
-		userAdd(c), userPasswd(c), userSet(c), userDel(c), userList(c), userShow(c))
+		userAdd(c), userPasswd(c), userSet(c), userDel(c), userList(c), userShow(c), userRevoke(c))
 	g.PersistentFlags().StringVar(&c.realm, "realm", "", "the `REALM` whose users file it is, where several have one")
 	return g
 }
