@@ -28,7 +28,7 @@ func (asker) Version() string                                           { return
 // Whatever a candidate says, and if it ends in a panic or writes to what it is given, the
 // login comes to the same.
 func TestCandidateChangesNothing(t *testing.T) {
-	permit := policy.Decision{Verdict: policy.Permit, Reason: policy.Permitted, RuleID: "open", Obligations: policy.Obligations{Pool: "nowhere", Sessions: 1}}
+	permit := policy.Decision{Verdict: policy.Permit, Reason: policy.Permitted, RuleID: "open", Obligations: policy.Obligations{Pools: []string{"nowhere"}, Sessions: 1}}
 	candidates := map[string]struct {
 		asker
 		outcome [2]string // of a login that is permitted, and of one that is refused

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"net/netip"
 	"slices"
 
 	"postern/authz/lockout"
@@ -260,10 +261,28 @@ func (d *Decider) open(l *login) {
 	l.commit = c
 }
 
+// address is what the login gets; its session is told of which pool it is.
+func (d *Decider) address(ctx context.Context, c *commitment, through bool) (addr netip.Addr, err error) {
+	if through && c.opening.Repeated() && len(c.claim.pools) > 1 {
+		var rec session.Record
+		if rec, _, err = d.cfg.Sessions.Get(ctx, c.session.ID); err != nil {
+			return addr, err
+		}
+		addr, err = c.claim.join(ctx, d.cfg.Store, rec.Pool, c.session.ID)
+	} else {
+		addr, err = c.claim.finish(ctx, d.cfg.Store, through)
+	}
+	if err == nil && c.claim.pool != c.session.Pool {
+		c.session.Pool = c.claim.pool
+		err = c.opening.Moved(ctx, c.claim.pool)
+	}
+	return addr, err
+}
+
 // finish finishes an accepted login, or takes it back.
 func (d *Decider) finish(ctx context.Context, l *login, reason Reason) Reason {
 	c := l.commit
-	addr, err := c.claim.finish(ctx, d.cfg.Store)
+	addr, err := d.address(ctx, c, reason == Permitted)
 	c.session.Addr = addr
 	dismissed := false
 	if reason == Permitted && len(c.opening.Going()) > 0 {
@@ -277,10 +296,12 @@ func (d *Decider) finish(ctx context.Context, l *login, reason Reason) Reason {
 			err = d.dismiss(ctx, l, err)
 		}
 	}
+	l.rec.Pool = c.session.Pool
 	switch {
 	case reason != Permitted:
 	case err == nil:
 	case errors.Is(err, pool.ErrExhausted):
+		l.rec.Err = err // says which
 		reason = PoolExhausted
 	default:
 		l.rec.Err = err

@@ -46,7 +46,7 @@ rules:
       permit:
         pool: staff
         dns: [10.20.0.53]
-        routes: [10.0.0.0/8]
+        routes: [172.20.0.0/16]
         session_timeout: 8h
         idle_timeout: 30m
         interim: 2m
@@ -101,7 +101,8 @@ type flaky struct {
 	proof              *directory.Proof // given to everybody
 	state              map[string]directory.State
 	rename             map[string]string
-	set                time.Time // the passwords
+	routes             []netip.Prefix // everybody's
+	set                time.Time      // the passwords
 	asked              atomic.Int32
 	change             changes
 }
@@ -116,6 +117,7 @@ func (f *flaky) Find(ctx context.Context, n directory.Name) (*directory.Account,
 		if s, ok := f.state[a.Name]; ok {
 			a.State = s
 		}
+		a.Routes = f.routes
 		if to, ok := f.rename[a.Name]; ok {
 			a.Name = to
 		}
@@ -456,7 +458,7 @@ func TestReasons(t *testing.T) {
 			if rec.Reason != row.reason || rec.Verdict != row.verdict || rec.DecisionID != res.DecisionID || len(rec.DecisionID) != 24 || rec.User != res.User {
 				t.Errorf("record %+v", rec)
 			}
-			if (rec.Err != nil) != (row.verdict == Silent || row.reason == PolicyFailed) && row.reason != InternalError {
+			if (rec.Err != nil) != (row.verdict == Silent || row.reason == PolicyFailed || row.reason == PoolExhausted) && row.reason != InternalError {
 				t.Errorf("error in the record: %v", rec.Err)
 			}
 		})

@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -481,7 +483,7 @@ const filterQuarantine = "quarantine"
 func (l *login) grant(interim time.Duration) Grant {
 	o := &l.decision.Obligations
 	g := Grant{
-		DNS: o.DNS, NBNS: o.NBNS, Routes: o.Routes, Filter: o.Filter, Rules: o.Rules, Bandwidth: o.Bandwidth,
+		DNS: o.DNS, NBNS: o.NBNS, Routes: l.routes(), Filter: o.Filter, Rules: o.Rules, Bandwidth: o.Bandwidth,
 		SessionTimeout: o.SessionTimeout, IdleTimeout: o.IdleTimeout, InterimInterval: interim,
 		Class: []byte(l.rec.DecisionID),
 	}
@@ -499,6 +501,23 @@ func (l *login) grant(interim time.Duration) Grant {
 		g.Mask = g.Addr.BitLen()
 	}
 	return g
+}
+
+// routes are the rule's and the account's own. One of the account's that has an address of a
+// pool in it is left out: what is leased to one client must not lead to another.
+func (l *login) routes() []netip.Prefix {
+	all := l.decision.Obligations.Routes
+	for _, p := range l.account.Routes {
+		if slices.Contains(all, p) {
+			continue
+		}
+		if err := l.ruling.pools.Overlap([]netip.Prefix{p}); err != nil {
+			l.rec.Err = fmt.Errorf("the account's route is left out: %w", err)
+			continue
+		}
+		all = append(all[:len(all):len(all)], p)
+	}
+	return all
 }
 
 // prove makes what only a service that had the response verified can make.

@@ -3,6 +3,7 @@ package authz
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"postern/authz/pool"
@@ -52,26 +53,26 @@ func (d *Decider) dismiss(ctx context.Context, l *login, claimed error) error {
 			return claimed
 		case <-time.After(wait):
 		}
-		again := l.claim(c.session.ID, d.cfg.Sessions.LeaseTime())
-		if err := d.cfg.Store.Do(ctx, again.seqs()...); err != nil {
+		c.claim = l.claim(c.session.ID, d.cfg.Sessions.LeaseTime())
+		if err := d.cfg.Store.Do(ctx, c.claim.seqs()...); err != nil {
 			return err
 		}
-		if c.session.Addr, err = again.finish(ctx, d.cfg.Store); !errors.Is(err, pool.ErrExhausted) {
+		if c.session.Addr, err = d.address(ctx, c, true); !errors.Is(err, pool.ErrExhausted) {
 			return err
 		}
 	}
 	return claimed // they will have gone when he tries again
 }
 
-// frees says whether one of the sessions that have to go has an address of the pool that
-// the login was refused one of.
+// frees says whether one of the sessions that have to go has an address of a pool that the
+// login was refused one of.
 func (d *Decider) frees(ctx context.Context, c *commitment) (bool, error) {
 	seen, err := d.cfg.Sessions.Look(ctx, c.opening.Going()...)
 	if err != nil {
 		return false, err
 	}
 	for _, s := range seen {
-		if s.Pool != "" && s.Pool == c.claim.pool {
+		if s.Pool != "" && (s.Pool == c.claim.pool || slices.Contains(c.claim.pools, s.Pool)) {
 			return true, nil
 		}
 	}

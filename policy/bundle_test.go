@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -112,7 +113,7 @@ func TestLoadFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := p.Evaluate(time.Time{}, &Facts{Source: netip.MustParseAddr("10.1.0.9")})
-	if d.RuleID != "plant" || d.Obligations.Pool != "plant" || len(d.Obligations.Rules) != 2 || d.Version != p.Version() {
+	if d.RuleID != "plant" || !slices.Equal(d.Obligations.Pools, []string{"plant"}) || len(d.Obligations.Rules) != 2 || d.Version != p.Version() {
 		t.Errorf("%+v", d)
 	}
 	if p.Pool("plant").Size() != 254 {

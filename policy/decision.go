@@ -114,7 +114,7 @@ type Obligations struct {
 	Remember   Remember
 	Quarantine time.Duration // how long a quarantined session waits for the factor; 0: the service's default
 
-	Pool      string
+	Pools     []string // the address is of the first that has one, see Policy.PoolsAt
 	DNS, NBNS []netip.Addr
 	Routes    []netip.Prefix
 	Filter    string   // Filter-Id

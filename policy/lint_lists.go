@@ -124,7 +124,10 @@ func checkUnused(l *linter) {
 	given := make(map[string]bool)
 	for i := range l.p.rules {
 		o := &l.p.rules[i].decision.Obligations
-		given["pools "+o.Pool], given["filters "+o.Filter] = true, true
+		given["filters "+o.Filter] = true
+		for _, name := range o.Pools {
+			given["pools "+name] = true
+		}
 	}
 	for i, body := range l.bodies {
 		for _, section := range []struct{ key, what string }{{"lists", "list"}, {"pools", "pool"}, {"filters", "filter"}} {

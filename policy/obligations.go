@@ -26,7 +26,7 @@ var obligations = []obligation{
 	{"quarantine", readDuration(time.Minute, time.Hour, func(o *Obligations) *time.Duration { return &o.Quarantine }), func(o *Obligations) string { return o.Quarantine.String() }},
 	{"isolate", readBool(func(o *Obligations) *bool { return &o.Isolate }), func(o *Obligations) string { return strconv.FormatBool(o.Isolate) }},
 	{"banner", readBanner, func(o *Obligations) string { return o.Banner }},
-	{"pool", readPoolName, func(o *Obligations) string { return o.Pool }},
+	{"pool", readPoolNames, func(o *Obligations) string { return strings.Join(o.Pools, ", ") }},
 	{"dns", readServers("DNS", 2, func(o *Obligations) *[]netip.Addr { return &o.DNS }), func(o *Obligations) string { return fmt.Sprint(o.DNS) }},
 	{"nbns", readServers("NBNS", 2, func(o *Obligations) *[]netip.Addr { return &o.NBNS }), func(o *Obligations) string { return fmt.Sprint(o.NBNS) }},
 	{"routes", readRoutes, func(o *Obligations) string { return fmt.Sprint(o.Routes) }},
@@ -101,16 +101,26 @@ func readFactor(r *reader, n ast.Node, o *Obligations) {
 	o.Factor = Factor(i)
 }
 
-func readPoolName(r *reader, n ast.Node, o *Obligations) {
-	s, ok := r.text(n, "the name of a pool")
-	if !ok {
-		return
+// maxGivenPools bounds the pools of a rule, ours: a login may come to ask each of them.
+const maxGivenPools = 8
+
+// readPoolNames reads a pool, or several in the order in which they are tried.
+func readPoolNames(r *reader, n ast.Node, o *Obligations) {
+	const expected = "the name of a pool, at most 8 in the order in which they are tried"
+	for _, el := range r.values(n, expected) {
+		s, ok := r.text(el, expected)
+		switch {
+		case !ok:
+		case r.pools[s] == nil:
+			r.fail(position(el), r.oneOf("pools", r.poolNames()), "unknown pool %q%s", s, didYouMean(s, r.poolNames()))
+		case slices.Contains(o.Pools, s):
+			r.fail(position(el), "each pool once", "pool %q a second time", s)
+		case len(o.Pools) == maxGivenPools:
+			r.fail(position(el), expected, "one pool too many")
+		default:
+			o.Pools = append(o.Pools, s)
+		}
 	}
-	if r.pools[s] == nil {
-		r.fail(position(n), r.oneOf("pools", r.poolNames()), "unknown pool %q%s", s, didYouMean(s, r.poolNames()))
-		return
-	}
-	o.Pool = s
 }
 
 // readServers reads one server or a list of at most limit, IPv4 (RFC 1877).
@@ -150,6 +160,10 @@ func readRoutes(r *reader, n ast.Node, o *Obligations) {
 		case !p.Addr().Is4():
 			r.fail(position(el), "an IPv4 network", "%q is not IPv4", s)
 		default:
+			if name, theirs, overlap := r.poolWith(rangeOf(p)); overlap {
+				// What is sent to one client must not be leased to another.
+				r.fail(position(el), "a network without an address of a pool", "%v overlaps pool %q (%v)", p, name, theirs)
+			}
 			o.Routes = append(o.Routes, p)
 		}
 	}

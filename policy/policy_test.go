@@ -2,6 +2,7 @@ package policy
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -46,7 +47,7 @@ rules:
         pool: staff
         dns: [10.20.0.53, 10.20.0.54]
         nbns: 10.20.0.55
-        routes: [10.0.0.0/8, 172.16.0.1]
+        routes: [172.20.0.0/16, 172.16.0.1]
         filter: staff
         session_timeout: 10h
         idle_timeout: 30m
@@ -131,7 +132,7 @@ func TestObligations(t *testing.T) {
 	d := p.Evaluate(time.Now(), &Facts{Groups: []string{"VPN-Users"}, Source: addr("203.0.113.1")})
 	o := d.Obligations
 	switch {
-	case o.Factor != FactorNone, o.Pool != "staff", len(o.DNS) != 2 || o.DNS[1] != addr("10.20.0.54"),
+	case o.Factor != FactorNone, !slices.Equal(o.Pools, []string{"staff"}), len(o.DNS) != 2 || o.DNS[1] != addr("10.20.0.54"),
 		len(o.NBNS) != 1, len(o.Routes) != 2 || o.Routes[1] != netip.MustParsePrefix("172.16.0.1/32"),
 		o.Filter != "staff", o.SessionTimeout != 10*time.Hour, o.IdleTimeout != 30*time.Minute,
 		o.Interim != 5*time.Minute, o.Sessions != 2, !o.PasswordChange, len(o.Rules) != 9 || o.Rules[0] != "deny in ip from assigned to 192.0.2.0/24":
@@ -149,7 +150,7 @@ func TestObligations(t *testing.T) {
 		t.Errorf("a permit without obligations: %+v, want a code required and no change of the password", d)
 	}
 	d = p.Evaluate(time.Now(), &Facts{Source: addr("192.0.2.1")})
-	if d.Message != "Your network is blocked (SEC-101)." || d.Obligations.Pool != "" {
+	if d.Message != "Your network is blocked (SEC-101)." || len(d.Obligations.Pools) != 0 {
 		t.Errorf("deny: %+v", d)
 	}
 }

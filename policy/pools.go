@@ -14,6 +14,32 @@ import (
 type Pool struct {
 	Name   string
 	Ranges []Range
+	nas    *isNAS // whose clients it is for; nil: everybody's
+}
+
+// At says whether the pool is for clients of a NAS, which calls itself by a name and has an
+// address. A pool of one site is for its NAS, a shared one for all.
+func (p *Pool) At(nas string, address netip.Addr) bool {
+	if p.nas == nil {
+		return true
+	}
+	e := evaluation{nasAddress: address.Unmap()}
+	e.nas = foldInto(e.buf[:0:maxName], nas)
+	return p.nas.match(&e)
+}
+
+// PoolsAt are those of the named pools that are for clients of a NAS, in their order.
+func (p *Policy) PoolsAt(names []string, nas string, address netip.Addr) []string {
+	if !slices.ContainsFunc(names, func(name string) bool { return p.pools[name] == nil || p.pools[name].nas != nil }) {
+		return names
+	}
+	var at []string
+	for _, name := range names {
+		if q := p.pools[name]; q != nil && q.At(nas, address) {
+			at = append(at, name)
+		}
+	}
+	return at
 }
 
 // Size counts the pool's addresses.
@@ -33,8 +59,8 @@ func number(a netip.Addr) uint32 {
 	return binary.BigEndian.Uint32(b[:])
 }
 
-// maxPool bounds a pool, ours: no session table of a site is larger.
-const maxPool = 1 << 20
+// maxPool bounds a pool, ours: 10.0.0.0/8. What is not leased takes no room anywhere.
+const maxPool = 1 << 24
 
 const expectRange = "addresses such as 10.0.0.0/24, 10.0.0.10-10.0.0.99 or 10.0.0.5"
 
@@ -67,9 +93,10 @@ func (r *reader) readPools(n ast.Node) {
 
 func (r *reader) readPool(e entry) *Pool {
 	ranges, exclude := e.val, ast.Node(nil)
+	var nas *isNAS
 	switch e.val.(type) {
 	case *ast.MappingNode, *ast.MappingValueNode:
-		entries, clean := r.mapping(e.val, "ranges and exclude", "ranges", "exclude")
+		entries, clean := r.mapping(e.val, "ranges, exclude and nas", "ranges", "exclude", "nas")
 		rs := find(entries, "ranges")
 		if rs == nil && !clean {
 			return nil
@@ -82,20 +109,25 @@ func (r *reader) readPool(e entry) *Pool {
 		if ex := find(entries, "exclude"); ex != nil {
 			exclude = ex.val
 		}
+		if at := find(entries, "nas"); at != nil {
+			if m, ok := readNAS(r, at.val).(isNAS); ok {
+				nas = &m
+			}
+		}
 	}
 	before := len(r.errs)
 	have := r.readRanges(ranges, true)
 	if exclude != nil {
 		have = have.without(r.readRanges(exclude, false))
 	}
-	p := &Pool{Name: e.key, Ranges: have}
+	p := &Pool{Name: e.key, Ranges: have, nas: nas}
 	switch {
 	case len(r.errs) > before:
 		return nil
 	case len(have) == 0:
 		r.fail(position(ranges), "at least one address", "pool %q is empty", e.key)
 	case p.Size() > maxPool:
-		r.fail(position(ranges), "at most 1048576 addresses", "pool %q has %d", e.key, p.Size())
+		r.fail(position(ranges), "at most 16777216 addresses", "pool %q has %d", e.key, p.Size())
 	}
 	return p
 }
@@ -129,6 +161,18 @@ func (r *reader) readRanges(n ast.Node, lease bool) networks {
 		ranges = append(ranges, rg)
 	}
 	return makeNetworks(ranges)
+}
+
+// poolWith is the first pool that has an address of a range.
+func (r *reader) poolWith(x Range) (name string, theirs Range, overlap bool) {
+	for _, name := range r.poolNames() {
+		for _, theirs := range r.pools[name].Ranges {
+			if x.overlaps(theirs) {
+				return name, theirs, true
+			}
+		}
+	}
+	return "", Range{}, false
 }
 
 func (r *reader) poolNames() []string { return slices.Sorted(maps.Keys(r.pools)) }

@@ -370,8 +370,10 @@ func FuzzLoad(f *testing.F) {
 			if a.RuleID == "" && a.Verdict == Permit {
 				t.Fatalf("no rule permits %+v", facts)
 			}
-			if name := a.Obligations.Pool; name != "" && p.Pool(name) == nil {
-				t.Fatalf("unknown pool %q", name)
+			for _, name := range a.Obligations.Pools {
+				if p.Pool(name) == nil {
+					t.Fatalf("unknown pool %q", name)
+				}
 			}
 			if o := &a.Obligations; o.Filter == "" && len(o.Rules) > 0 || len(o.Filter)+textOctets(o.Rules) > maxFilter {
 				t.Fatalf("filter %q with %d rules", o.Filter, len(o.Rules))

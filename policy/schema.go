@@ -146,7 +146,7 @@ func poolSchema() object {
 	ranges := object{"type": "array", "items": anyText()}
 	return either(
 		described(ranges, "Addresses such as 10.0.0.0/24, 10.0.0.10-10.0.0.99 or 10.0.0.5."),
-		record(object{"ranges": ranges, "exclude": ranges}, "ranges"),
+		record(object{"ranges": ranges, "exclude": ranges, "nas": described(oneOrMore(anyText()), "Identifiers, addresses or networks of the NAS that the pool is for; absent: all.")}, "ranges"),
 	)
 }
 
@@ -269,7 +269,7 @@ func obligationValues() map[string]object {
 		"quarantine":      duration("How long a quarantined session waits for the factor."),
 		"isolate":         described(truth(), "The session stays in quarantine, with its factor or without, until a rule that does not isolate matches."),
 		"banner":          described(object{"type": "string", "minLength": 1, "maxLength": maxBanner}, "What the portal tells the user."),
-		"pool":            described(text(patternName), "The pool that the address is of."),
+		"pool":            described(oneOrMore(text(patternName)), "The pool that the address is of; of several the first that has one."),
 		"dns":             servers("DNS servers, IPv4, at most two."),
 		"nbns":            servers("NBNS (WINS) servers, IPv4, at most two."),
 		"routes":          described(oneOrMore(anyText()), "IPv4 networks that are behind the client."),

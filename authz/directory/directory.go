@@ -71,7 +71,8 @@ type Account struct {
 	Ref    string // how the back end finds the account again, a DN for one
 	Groups []string
 	State  State
-	Addr   netip.Addr // the address the account must get; zero: any
+	Addr   netip.Addr     // the address the account must get; zero: any
+	Routes []netip.Prefix // IPv4 networks behind its client
 
 	PasswordSet     time.Time // zero: not known
 	PasswordExpires time.Time // zero: never, or not known

@@ -135,7 +135,7 @@ func TestOpenFileMistakes(t *testing.T) {
 	must(t, os.WriteFile(users, []byte("alice oops\n"), 0o600))
 	must(t, os.WriteFile(chap, []byte("alice\n"), 0o600))
 	_, err := OpenFile(FileConfig{Users: users, ChapSecrets: chap, Ring: ring})
-	want := "read directory: " + users + ":1:7: an unknown word; expected nt=, group=, address= or disabled\n" +
+	want := "read directory: " + users + ":1:7: an unknown word; expected nt=, group=, address=, route= or disabled\n" +
 		chap + ":1:1: 1 words, expected client, server, secret and perhaps an address"
 	if err == nil || err.Error() != want {
 		t.Errorf("got\n%v\nwant\n%s", err, want)

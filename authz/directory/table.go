@@ -21,12 +21,13 @@ type entry struct {
 	groups       []string
 	state        State
 	addr         netip.Addr
+	routes       []netip.Prefix
 	line, column int
 }
 
 // account is what others see of it.
 func (e *entry) account() Account {
-	return Account{Name: e.key, Groups: e.groups, State: e.state, Addr: e.addr}
+	return Account{Name: e.key, Groups: e.groups, State: e.state, Addr: e.addr, Routes: e.routes}
 }
 
 // table is a file's accounts by key.

@@ -13,7 +13,7 @@ import (
 //
 //	alice nt=v1.k1.Zm9v… group=VPN-Users "group=Domain Admins"
 //	bob   nt=v1.k1.YmFy… disabled
-//	plc7  nt=v1.k1.YmF6… address=10.30.0.10
+//	plc7  nt=v1.k1.YmF6… address=10.30.0.10 route=10.50.7.0/24
 //
 // nt is the NT hash, sealed for that name; an account without one cannot log in.
 
@@ -86,10 +86,21 @@ func parseUser(file string, rec record) (*entry, Errors) {
 				fail(w, "address a second time")
 			}
 			e.addr = a
+		case k == "route" && valued:
+			p, err := ParseRoute(value)
+			switch {
+			case err != nil:
+				fail(w, "%v; expected an IPv4 network behind the client such as 10.50.7.0/24", err)
+			case slices.Contains(e.routes, p):
+				fail(w, "route %v a second time", p)
+			case len(e.routes) == maxRoutes:
+				fail(w, "route %v; expected %d at most", p, maxRoutes)
+			}
+			e.routes = append(e.routes, p)
 		case k == "disabled" && !valued:
 			e.state = Disabled
 		default:
-			fail(w, "an unknown word; expected nt=, group=, address= or disabled")
+			fail(w, "an unknown word; expected nt=, group=, address=, route= or disabled")
 		}
 	}
 	return e, errs
@@ -107,6 +118,9 @@ func (e *entry) format() string {
 	}
 	if e.addr.IsValid() {
 		b.WriteString(" address=" + e.addr.String())
+	}
+	for _, p := range e.routes {
+		b.WriteString(" route=" + p.String())
 	}
 	if e.state == Disabled {
 		b.WriteString(" disabled")

@@ -48,10 +48,14 @@ func TestParseUsersMistakes(t *testing.T) {
 		want       []string
 	}{
 		{"words", "alice grp=x nt disabled=yes\nnt=" + alice + "\n", []string{
-			"1:7: an unknown word; expected nt=, group=, address= or disabled",
-			"1:13: an unknown word; expected nt=, group=, address= or disabled",
-			"1:16: an unknown word; expected nt=, group=, address= or disabled",
+			"1:7: an unknown word; expected nt=, group=, address=, route= or disabled",
+			"1:13: an unknown word; expected nt=, group=, address=, route= or disabled",
+			"1:16: an unknown word; expected nt=, group=, address=, route= or disabled",
 			"2:1: a word with = where a name should be; expected a line to begin with the user's name"}},
+		{"routes", "a route=10.50.0.0/16 route=10.50.0.0/16 route=x\n", []string{
+			`1:22: route 10.50.0.0/16 a second time`,
+			`1:41: "x" is no IPv4 network such as 10.1.0.0/16; expected an IPv4 network behind the client such as 10.50.7.0/24`,
+		}},
 		{"twice", "alice group=A group=a nt=" + alice + " nt=" + alice + " address=10.0.0.1 address=10.0.0.2\nbob\nBOB\n", []string{
 			`1:15: group "a" a second time`, "1:98: nt a second time", "1:187: address a second time",
 			`3:1: user "BOB" a second time; the first is on line 2`}},
@@ -64,10 +68,10 @@ func TestParseUsersMistakes(t *testing.T) {
 		{"hash of another ring", "alice nt=" + lost + "\n", []string{`1:1: the hash of user "alice": ` + seal.ErrKey.Error() + `: "k9"`}},
 		{"no hash", "alice nt=hunter2\n", []string{`1:1: the hash of user "alice": ` + seal.ErrFormat.Error()}},
 		{"all at once", "a x\n\"b\nc\x07 y\n", []string{
-			"1:3: an unknown word; expected nt=, group=, address= or disabled",
+			"1:3: an unknown word; expected nt=, group=, address=, route= or disabled",
 			"2:1: quotes that do not end on this line",
 			"3:1: a name with control characters; expected the name of a user",
-			"3:4: an unknown word; expected nt=, group=, address= or disabled"}},
+			"3:4: an unknown word; expected nt=, group=, address=, route= or disabled"}},
 	} {
 		_, err := parseUsers("f", []byte(c.src), ring)
 		if c.about == "twice" {

@@ -175,6 +175,24 @@ func (o *Opening) TooMany() bool {
 // reported of it meanwhile stays. It is not to be abandoned, but settled.
 func (o *Opening) Repeated() bool { return o.first != nil && !o.first.OK }
 
+// Moved writes down that the address is of another pool than Open was told, before the NAS
+// knows of the session. Of a repeated commit the record says so already.
+func (o *Opening) Moved(ctx context.Context, pool string) error {
+	before := o.rec.marshal()
+	o.rec.Pool = pool
+	if o.Repeated() {
+		return nil
+	}
+	swap := &store.Swap{Key: store.Session(o.rec.ID), Old: before, New: o.rec.marshal(), TTL: o.r.Silence() + recordSlack}
+	if err := o.r.store.Do(ctx, store.Seq{swap}); err != nil {
+		return err
+	}
+	if !swap.OK {
+		return fmt.Errorf("session %s: %w", o.rec.ID, errChanging)
+	}
+	return nil
+}
+
 // Settle takes a repeated commit back where the session has ended meanwhile. Of one that
 // lives the commit has changed nothing: deadlines are moved later only.
 func (o *Opening) Settle(ctx context.Context) error {

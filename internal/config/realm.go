@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strings"
 	"time"
 )
@@ -91,6 +92,7 @@ type LDAPRealm struct {
 	// TOTP holds seeds for one-time codes, each an otpauth URL, base32, or either of them
 	// sealed for its user; absent: the store alone has tokens.
 	TOTP Attribute `yaml:"totp_attribute"`
+	Static
 	// Nesting is how deep groups in groups are followed.
 	Nesting int `yaml:"nesting" default:"8" min:"0" max:"32"`
 }
@@ -106,6 +108,7 @@ type ADRealm struct {
 	Bind Bind `yaml:"bind"`
 	// TOTP is as in LDAPRealm.
 	TOTP Attribute `yaml:"totp_attribute"`
+	Static
 	// Channels of NETLOGON to one domain controller.
 	Channels int `yaml:"channels" default:"2" min:"1" max:"4"`
 	// HonourDialin refuses accounts with msNPAllowDialin FALSE.
@@ -115,6 +118,28 @@ type ADRealm struct {
 	// Probe is an account without rights. With it, and nobody else's, it is found
 	// out whether a domain controller accepts MS-CHAPv2.
 	Probe Probe `yaml:"probe"`
+}
+
+// Static is where a directory keeps accounts' own addresses and routes.
+type Static struct {
+	// Address holds the address an account must get, as text or as Active Directory's
+	// number: msRADIUSFramedIPAddress, radiusFramedIPAddress. Route holds networks behind
+	// its client, "10.50.7.0/24 0.0.0.0 1": msRADIUSFramedRoute, radiusFramedRoute. Absent:
+	// neither is looked at.
+	Address Attribute `yaml:"address_attribute"`
+	Route   Attribute `yaml:"route_attribute"`
+	// Within are the networks that such routes must be in.
+	Within []netip.Prefix `yaml:"routes_within"`
+}
+
+func (s *Static) check(at place) {
+	switch {
+	case at.broken("route_attribute", "routes_within"):
+	case s.Route != "" && len(s.Within) == 0:
+		at.bad("route_attribute", "routes_within: [NETWORK] beside it", "nothing says which networks may be behind clients")
+	case s.Route == "" && len(s.Within) > 0:
+		at.bad("routes_within", "route_attribute beside it", "no routes are read")
+	}
 }
 
 // Probe is an account for trying a logon.

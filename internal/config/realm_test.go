@@ -111,6 +111,18 @@ func TestBrokenRealms(t *testing.T) {
 			`15:26: "seed)(x=*": not an attribute; the name of an attribute such as posternSeed`,
 			`16:47: unknown key "totp_attribute"; one of: chap_secrets_file, chap_secrets_server, users_file`,
 		}},
+		{"static", realmsOf(strings.Replace(goodAD, "{machine", `{route_attribute: msRADIUSFramedRoute, machine`, 1) + `- name: b
+  kind: ldap
+  ldap: {address_attribute: "a b", routes_within: [10.0.0.0/8, x], servers: [h], base_dn: dc=b, bind: {user: cn=b, secret_env: B}}
+- name: c
+  kind: ldap
+  ldap: {routes_within: [10.0.0.0/8], servers: [h], base_dn: dc=b, bind: {user: cn=b, secret_env: B}}
+`), []string{
+			`12:8: nothing says which networks may be behind clients; routes_within: [NETWORK] beside it`,
+			`15:29: "a b": not an attribute; the name of an attribute such as posternSeed`,
+			`15:64: "x": not a network; a network such as 192.0.2.0/24, or an address`,
+			`18:10: no routes are read; route_attribute beside it`,
+		}},
 		{"two defaults", realmsOf(goodAD + strings.NewReplacer("name: corp", "name: lab", "corp.", "lab.", "CORP", "LAB").Replace(goodAD)), []string{
 			`15:3: names without a domain have a realm already; one default`,
 		}},

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 
+	"postern/authz/directory"
 	"postern/internal/config"
 	"postern/internal/ldapc"
 	"postern/internal/seal"
@@ -22,7 +23,8 @@ func FromConfig(r *config.Realm, ring *seal.Ring, log *slog.Logger) (Config, *Se
 	cfg := Config{
 		Domain: string(r.Domain), NetBIOS: string(r.NetBIOS), Machine: string(a.Machine), Secret: file.Load,
 		TLS: tlsOf[a.TLS], Connections: a.Connections, Channels: a.Channels, Timeout: a.Timeout, Cache: r.Cache,
-		TOTP: string(a.TOTP), HonourDialin: a.HonourDialin, Workstation: string(a.Workstation), Log: log,
+		TOTP: string(a.TOTP), Static: directory.Static{Address: string(a.Static.Address), Route: string(a.Static.Route), Within: a.Static.Within},
+		HonourDialin: a.HonourDialin, Workstation: string(a.Workstation), Log: log,
 	}
 	for _, h := range a.Servers.Servers {
 		cfg.Servers = append(cfg.Servers, string(h))

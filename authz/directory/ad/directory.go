@@ -39,6 +39,7 @@ type Config struct {
 	Cache       time.Duration // how long what was found is believed; 0: not at all
 
 	TOTP         string // attribute of seeds for one-time codes; "": none
+	Static       directory.Static
 	HonourDialin bool
 	Workstation  string // "": userWorkstations is not looked at
 	Probe        *Probe // nil: none

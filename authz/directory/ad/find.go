@@ -54,9 +54,9 @@ func (d *Directory) ask(ctx context.Context, n directory.Name) (*directory.Accou
 	var found *directory.Account
 	err := d.withLDAP(ctx, func(ctx context.Context, c *dc) error {
 		found = nil
-		attributes := personAttributes
+		attributes := append(slices.Clone(personAttributes), d.cfg.Static.Attributes()...)
 		if d.cfg.TOTP != "" {
-			attributes = append(slices.Clone(personAttributes), d.cfg.TOTP)
+			attributes = append(attributes, d.cfg.TOTP)
 		}
 		entries, err := c.ldap.Search(ctx, &ldapc.Search{
 			Base: d.base, Scope: ldap.ScopeWholeSubtree, Filter: findFilter(n, d.own), Attributes: attributes, Limit: ambiguous,
@@ -76,7 +76,7 @@ func (d *Directory) ask(ctx context.Context, n directory.Name) (*directory.Accou
 			return nil
 		}
 		if found, err = d.complete(ctx, c, p); found != nil {
-			found.Seeds = d.seeds(entries, p.dn)
+			d.particulars(entries, p.dn, found)
 		}
 		return err
 	})
@@ -89,13 +89,18 @@ func (d *Directory) ask(ctx context.Context, n directory.Name) (*directory.Accou
 	return found, nil
 }
 
-// seeds are those of one of the entries.
-func (d *Directory) seeds(entries []*ldap.Entry, dn string) directory.Seeds {
+// particulars are what only a login needs of one of the entries.
+func (d *Directory) particulars(entries []*ldap.Entry, dn string, a *directory.Account) {
 	i := slices.IndexFunc(entries, func(e *ldap.Entry) bool { return e.DN == dn })
-	if i < 0 || d.cfg.TOTP == "" {
-		return directory.Seeds{}
+	if i < 0 {
+		return
 	}
-	return directory.NewSeeds(entries[i].GetEqualFoldAttributeValues(d.cfg.TOTP))
+	if d.cfg.TOTP != "" {
+		a.Seeds = directory.NewSeeds(entries[i].GetEqualFoldAttributeValues(d.cfg.TOTP))
+	}
+	if err := d.cfg.Static.Read(entries[i].GetEqualFoldAttributeValues, a); err != nil {
+		d.cfg.Log.Warn("the account's own address or routes are not all used", "user", a.Name, "error", err)
+	}
 }
 
 // ambiguous is more than a name may find: one by each attribute of findFilter.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 
+	"postern/authz/directory"
 	"postern/internal/config"
 	"postern/internal/ldapc"
 )
@@ -19,7 +20,8 @@ var tlsOf = map[config.TLS]ldapc.TLS{config.TLSLDAPS: ldapc.LDAPS, config.TLSSta
 func FromConfig(r *config.Realm, log *slog.Logger) (Config, error) {
 	l := &r.LDAP
 	cfg := Config{
-		BaseDN: l.BaseDN, GroupDN: l.GroupDN, Schema: Samba, Filter: l.Filter, Nesting: l.Nesting, TOTP: string(l.TOTP), LockTime: l.LockTime, Cache: r.Cache, Log: log,
+		BaseDN: l.BaseDN, GroupDN: l.GroupDN, Schema: Samba, Filter: l.Filter, Nesting: l.Nesting, TOTP: string(l.TOTP),
+		Static: directory.Static{Address: string(l.Static.Address), Route: string(l.Static.Route), Within: l.Static.Within}, LockTime: l.LockTime, Cache: r.Cache, Log: log,
 	}
 	if l.Schema == config.SchemaFreeIPA {
 		cfg.Schema = FreeIPA

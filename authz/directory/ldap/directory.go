@@ -25,6 +25,7 @@ type Config struct {
 	Filter  string // that accounts must match besides
 	Nesting int    // how deep groups in groups are followed; 0: not at all
 	TOTP    string // attribute of seeds for one-time codes; "": none
+	Static  directory.Static
 
 	// LockTime is OpenLDAP's pwdLockoutDuration: how long a lock lasts. 0: until the
 	// directory lifts it, which it does at the next bind only.
@@ -81,6 +82,11 @@ func New(cfg Config) (*Directory, error) {
 	}
 	if cfg.TOTP != "" && !isAttribute(cfg.TOTP) {
 		return nil, fmt.Errorf("new LDAP directory: attribute of seeds: %q is no attribute's name", cfg.TOTP)
+	}
+	for _, a := range cfg.Static.Attributes() {
+		if !isAttribute(a) {
+			return nil, fmt.Errorf("new LDAP directory: %q is no attribute's name", a)
+		}
 	}
 	if cfg.Schema.Groups == "" {
 		cfg.Schema.Groups = anything

@@ -30,7 +30,7 @@ func (d *Directory) Find(ctx context.Context, n directory.Name) (*directory.Acco
 
 // ask looks an account up.
 func (d *Directory) ask(ctx context.Context, name string) (*directory.Account, error) {
-	entries, err := d.people(ctx, ldapc.Equal(d.cfg.Schema.User, name), 2, d.seedAttributes()...)
+	entries, err := d.people(ctx, ldapc.Equal(d.cfg.Schema.User, name), 2, d.particulars()...)
 	if len(entries) > 1 {
 		err = errors.New("several accounts have the name")
 	}
@@ -48,18 +48,22 @@ func (d *Directory) ask(ctx context.Context, name string) (*directory.Account, e
 	if err != nil {
 		return nil, directory.Unavailable{Doing: fmt.Sprintf("find groups of %q", name), Err: err}
 	}
-	for _, attribute := range d.seedAttributes() {
-		a.Seeds = directory.NewSeeds(entries[0].GetEqualFoldAttributeValues(attribute))
+	if d.cfg.TOTP != "" {
+		a.Seeds = directory.NewSeeds(entries[0].GetEqualFoldAttributeValues(d.cfg.TOTP))
+	}
+	if err := d.cfg.Static.Read(entries[0].GetEqualFoldAttributeValues, a); err != nil {
+		d.cfg.Log.Warn("the account's own address or routes are not all used", "user", a.Name, "error", err)
 	}
 	return a, nil
 }
 
-// seedAttributes are what is read besides of who logs in, and of nobody else.
-func (d *Directory) seedAttributes() []string {
-	if d.cfg.TOTP == "" {
-		return nil
+// particulars are what is read besides of who logs in, and of nobody else.
+func (d *Directory) particulars() []string {
+	attributes := d.cfg.Static.Attributes()
+	if d.cfg.TOTP != "" {
+		attributes = append(attributes, d.cfg.TOTP)
 	}
-	return []string{d.cfg.TOTP}
+	return attributes
 }
 
 // nobody is asked about in place of people who do not exist.
