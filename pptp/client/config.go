@@ -64,6 +64,10 @@ type Config struct {
 	// Close. Where it is nil, the session answers pings itself.
 	Deliver func(ip []byte)
 
+	// Reached is told how far the dial has come, and when. It is called with the
+	// session locked: it must return at once and call nothing of ours.
+	Reached func(m Milestone, at time.Time)
+
 	Log *slog.Logger // nil: none
 }
 

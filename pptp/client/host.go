@@ -95,6 +95,7 @@ func (h *Host) Dial(ctx context.Context, cfg Config) (*Session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrServerGone, err)
 	}
+	c.reached(Connected, time.Now())
 	l, err := h.newLine(tcp, c)
 	if err != nil {
 		return nil, errors.Join(err, tcp.Close())

@@ -96,6 +96,7 @@ type Session struct {
 	rejects int
 
 	acfc, pfc        bool
+	linked           bool // Reached knows
 	changed          bool // the server was sent a new password
 	sendKey, recvKey [16]byte
 	sealer           *mppe.Sealer
@@ -281,6 +282,7 @@ func (s *Session) callReply(now time.Time, e control.CallReply) {
 	}
 	s.peerCallID = e.PeerCallID
 	s.phase = phaseLink
+	s.cfg.reached(Called, now)
 	if s.q.linkInfo {
 		s.line.linkInfo(now, s, everyControlCharacter, everyControlCharacter)
 	}
@@ -347,6 +349,10 @@ func (s *Session) linkUp(now time.Time) {
 	s.acfc, s.pfc = r.SendACFC, r.SendPFC
 	s.mtu = min(s.cfg.MTU, int(r.PeerMRU))
 	s.phase = phaseAuth
+	if !s.linked { // a server may negotiate anew before the login
+		s.linked = true
+		s.cfg.reached(Linked, now)
+	}
 	s.chap = chap.NewPeer(chap.PeerConfig{Name: s.cfg.User, Password: s.cfg.Password, NTHash: s.cfg.NTHash})
 	s.chapStep(now, s.chap.Start(now))
 	if s.q.echo {
@@ -454,6 +460,7 @@ func (s *Session) changePassword(now time.Time, why *chap.Failed) bool {
 // network begins the network phase: both sides have proved who they are.
 func (s *Session) network(now time.Time) {
 	s.phase = phaseNetwork
+	s.cfg.reached(LoggedIn, now)
 	if s.q.linkInfo {
 		s.line.linkInfo(now, s, s.lcp.Results().PeerACCM, 0)
 	}
@@ -615,6 +622,7 @@ func (s *Session) tryUp(now time.Time) {
 	case <-s.ready: // IPCP was renegotiated
 	default:
 		s.log.Debug("session up", "address", s.local)
+		s.cfg.reached(Up, now)
 		close(s.ready)
 	}
 }
