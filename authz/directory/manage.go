@@ -45,6 +45,23 @@ const usersHead = "# Postern users file. Change it with `postern user`; hashes a
 
 // Add makes an account. It may have no password yet.
 func (u *Users) Add(user User, password string) error {
+	if err := checkUser(user); err != nil {
+		return err
+	}
+	return u.change("add", user.Name, func(t table) (*entry, error) {
+		if t[key(user.Name)] != nil {
+			return nil, ErrExists
+		}
+		e := newEntry(user)
+		if password == "" {
+			return e, nil
+		}
+		return e, u.setPassword(e, password)
+	})
+}
+
+// checkUser refuses what cannot be added.
+func checkUser(user User) error {
 	if err := newName(user.Name); err != nil {
 		return err
 	}
@@ -56,19 +73,15 @@ func (u *Users) Add(user User, password string) error {
 	if user.Addr.IsValid() && !user.Addr.Is4() {
 		return fmt.Errorf("add user %s: %v is no IPv4 address", user.Name, user.Addr)
 	}
-	return u.change("add", user.Name, func(t table) (*entry, error) {
-		if t[key(user.Name)] != nil {
-			return nil, ErrExists
-		}
-		e := &entry{name: user.Name, key: key(user.Name), groups: user.Groups, state: Active, addr: user.Addr}
-		if user.Disabled {
-			e.state = Disabled
-		}
-		if password == "" {
-			return e, nil
-		}
-		return e, u.setPassword(e, password)
-	})
+	return nil
+}
+
+func newEntry(user User) *entry {
+	e := &entry{name: user.Name, key: key(user.Name), groups: user.Groups, state: Active, addr: user.Addr}
+	if user.Disabled {
+		e.state = Disabled
+	}
+	return e
 }
 
 // SetPassword changes a user's password.
@@ -170,27 +183,13 @@ func (u *Users) change(doing, name string, edit func(table) (*entry, error)) err
 }
 
 func (u *Users) replace(name string, edit func(table) (*entry, error)) error {
-	unlock, err := lockDir(filepath.Dir(u.Path))
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	src, err := os.ReadFile(u.Path)
-	if errors.Is(err, fs.ErrNotExist) {
-		src, err = []byte(usersHead), nil
-	}
-	if err != nil {
-		return err
-	}
-	t, err := parseUsers(u.Path, src, u.Ring)
-	if err != nil {
-		return err
-	}
-	e, err := edit(t)
-	if err != nil {
-		return err
-	}
-	return writeFile(u.Path, edited(src, name, e))
+	return u.rewrite(func(src []byte, t table) ([]byte, error) {
+		e, err := edit(t)
+		if err != nil {
+			return nil, err
+		}
+		return edited(src, name, e), nil
+	})
 }
 
 // edited returns src with the record of name replaced, deleted (nil), or added

@@ -1,0 +1,23 @@
+package swarm
+
+import (
+	"testing"
+	"time"
+)
+
+func TestBackoff(t *testing.T) {
+	var b backoff
+	for i, most := range []time.Duration{1, 2, 4, 8, 16, 30, 30, 30} {
+		most *= time.Second
+		if d := b.next(); d < most/2 || d >= most {
+			t.Errorf("wait %d is %v, want %v to %v", i, d, most/2, most)
+		}
+	}
+	b.tries = 1 << 20
+	if d := b.next(); d >= backoffMax {
+		t.Error(d)
+	}
+	if d := settle(); d < 0 || d >= time.Second {
+		t.Error(d)
+	}
+}
