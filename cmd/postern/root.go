@@ -73,6 +73,7 @@ func newRoot(c *cli) *cobra.Command {
 		keyringCommand(c),
 		versionCommand(c),
 		labCommand(c),
+		swarmCommand(c),
 	)
 	return root
 }
