@@ -691,13 +691,10 @@ func (s *session) parting() string { return cmp.Or(s.text, s.cause.info().text) 
 // leave nobody to wait for end the session at once, also where it waits already; the
 // first cause stays.
 func (s *session) close(now time.Time, why Cause) {
-	switch s.phase {
-	case phaseClosing:
-		if !why.polite() {
-			s.gone(now)
-		}
-		return
-	case phaseGone:
+	if s.phase == phaseClosing && !why.polite() {
+		s.gone(now)
+	}
+	if s.phase == phaseClosing || s.phase == phaseGone {
 		return
 	}
 	s.shut()

@@ -5,21 +5,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"postern/authz/session"
 	"postern/cmd/internal/service"
 	"postern/internal/config"
 )
 
 func sessionCommand(c *cli) *cobra.Command {
 	return group("session", "Who is connected, and who was", sessionList(c), sessionShow(c), sessionHistory(c), sessionEnd(c))
-}
-
-func byUser(cmd *cobra.Command, cfg *config.Service, r *session.Registry, user string) ([]session.Record, error) {
-	name, err := canonicalName(cfg, user)
-	if err != nil {
-		return nil, err
-	}
-	return r.ByUser(cmd.Context(), name)
 }
 
 // canonicalName is the name that sessions go by.

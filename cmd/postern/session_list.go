@@ -80,7 +80,7 @@ func (c *cli) again(cmd *cobra.Command, every time.Duration, show func(*cli) err
 		one.out = &b
 		if err := show(&one); err != nil {
 			if cmd.Context().Err() != nil {
-				return nil
+				err = nil // Ctrl-C, while it looked
 			}
 			return err
 		}

@@ -7,8 +7,8 @@ import (
 
 func TestBackoff(t *testing.T) {
 	var b backoff
-	for i, most := range []time.Duration{1, 2, 4, 8, 16, 30, 30, 30} {
-		most *= time.Second
+	for i, seconds := range []int{1, 2, 4, 8, 16, 30, 30, 30} {
+		most := time.Duration(seconds) * time.Second
 		if d := b.next(); d < most/2 || d >= most {
 			t.Errorf("wait %d is %v, want %v to %v", i, d, most/2, most)
 		}

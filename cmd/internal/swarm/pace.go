@@ -35,8 +35,9 @@ func (p *pace) book(now time.Time) time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if late := now.Sub(p.next); late > catchUp {
-		n := (late - catchUp) / p.every
-		p.next = p.next.Add(n * p.every)
+		behind := late - catchUp
+		n := behind / p.every
+		p.next = p.next.Add(behind - behind%p.every)
 		if p.skip != nil && n > 0 {
 			p.skip(uint64(n))
 		}

@@ -151,7 +151,7 @@ func (s *Server) start() error {
 	end := make(chan struct{})
 	go func() { // Kill waits for it
 		defer close(end)
-		cmd.Wait() // its error is our signal
+		_ = cmd.Wait() // its error is our signal
 	}()
 	s.cmd, s.end = cmd, end
 	c := s.Client()
@@ -182,7 +182,7 @@ func (s *Server) Kill() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.cmd != nil {
-		s.cmd.Process.Kill()
+		_ = s.cmd.Process.Kill()
 		<-s.end
 		s.cmd = nil
 	}
@@ -207,7 +207,7 @@ func (s *Server) signal(sig syscall.Signal) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.cmd != nil {
-		s.cmd.Process.Signal(sig)
+		_ = s.cmd.Process.Signal(sig)
 	}
 }
 

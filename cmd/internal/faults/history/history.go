@@ -234,6 +234,7 @@ func events(r *Run) (faults []Fault) {
 			of[e.Session] = t
 		}
 		switch e.Kind {
+		case Unknown, Interim: // no event
 		case Start:
 			t.starts++
 			t.stopFirst = t.stopFirst || t.stops > 0
