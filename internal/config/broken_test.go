@@ -206,6 +206,16 @@ var brokenServices = []struct {
 		`4:1: Redis needs a URL; urls: [redis://HOST:PORT]`,
 		`4:22: Redis has no path; kind: embedded`,
 	}},
+	{"redis keys of the embedded store", strings.Replace(goodService, "{path: d}", "{path: d, server_name: r, replicas_ack: 1}", 1), []string{
+		`4:18: the embedded store has no server_name; kind: redis`,
+		`4:34: the embedded store has no replicas_ack; kind: redis`,
+	}},
+	{"redis keys", strings.Replace(goodService, "{path: d}", "{kind: redis, urls: ['redis://h:6379'], sentinel_user: s, cert_file: c, replicas_ack: 9, replica_ack: 1}", 1), []string{
+		`4:48: there are no sentinels; sentinel_master: NAME beside it`,
+		`4:66: one of cert_file and key_file is missing; cert_file and key_file together`,
+		`4:94: 9 is out of range; 0 to 5`,
+		`4:97: unknown key "replica_ack", did you mean "replicas_ack"?; one of: ca_file, cert_file, key_file, kind, password, path, replicas_ack, sentinel_master, sentinel_password, sentinel_user, server_name, timeout, urls, user`,
+	}},
 	{"password in URL", strings.Replace(goodService, "{path: d}", "{kind: redis, urls: ['redis://:hunter2@h:6379', 'http://h', redis]}", 1), []string{
 		`4:29: a password or user in a URL; user: NAME and password: {secret_file: NAME}`,
 		`4:56: not a Redis URL; redis://HOST:PORT/DB or rediss://HOST:PORT/DB`,

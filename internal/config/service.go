@@ -113,7 +113,20 @@ type StoreConfig struct {
 	User     string `yaml:"user"`
 	// Password for Redis.
 	Password PasswordRef `yaml:"password"`
-	CA       File        `yaml:"ca_file"`
+	// SentinelUser and SentinelPassword are for the sentinels, where they want some.
+	SentinelUser     string      `yaml:"sentinel_user"`
+	SentinelPassword PasswordRef `yaml:"sentinel_password"`
+	CA               File        `yaml:"ca_file"`
+	// Cert and Key are who we are, where Redis asks for a certificate.
+	Cert File `yaml:"cert_file"`
+	Key  File `yaml:"key_file"`
+	// ServerName is in the certificate of every server; absent: each is called as in its
+	// URL, or as the cluster or the sentinels call it.
+	ServerName string `yaml:"server_name"`
+	// ReplicasAck is how many replicas must have a change before anything is answered
+	// because of it. Without any, a fail-over forgets what the old primary had not passed
+	// on: a used code opens again.
+	ReplicasAck int `yaml:"replicas_ack" default:"0" min:"0" max:"5"`
 	// Timeout of one round trip.
 	Timeout time.Duration `yaml:"timeout" default:"500ms" min:"10ms" max:"10s"`
 }
@@ -258,6 +271,11 @@ func (s *StoreConfig) check(at place) {
 		if len(s.URLs) > 0 {
 			at.bad("urls", "kind: redis", "the embedded store has no URLs")
 		}
+		for _, key := range []string{"sentinel_master", "user", "password", "sentinel_user", "sentinel_password", "ca_file", "cert_file", "key_file", "server_name", "replicas_ack"} {
+			if at.given(key) {
+				at.bad(key, "kind: redis", "the embedded store has no %s", key)
+			}
+		}
 	case StoreRedis:
 		if s.Path != "" {
 			at.bad("path", "kind: embedded", "Redis has no path")
@@ -266,6 +284,16 @@ func (s *StoreConfig) check(at place) {
 			at.bad("urls", "urls: [redis://HOST:PORT]", "Redis needs a URL")
 		}
 	case StoreUnknown:
+	}
+	if s.Sentinel == "" && !at.broken("sentinel_master") {
+		for _, key := range []string{"sentinel_user", "sentinel_password"} {
+			if at.given(key) && s.Kind == StoreRedis {
+				at.bad(key, "sentinel_master: NAME beside it", "there are no sentinels")
+			}
+		}
+	}
+	if (s.Cert == "") != (s.Key == "") && !at.broken("cert_file", "key_file") {
+		at.bad("cert_file", "cert_file and key_file together", "one of cert_file and key_file is missing")
 	}
 	for i, text := range s.URLs {
 		key := fmt.Sprintf("urls[%d]", i)

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"testing"
 
 	"go.etcd.io/bbolt"
@@ -23,4 +24,14 @@ func Counts(t testing.TB, path string) (values, members int) {
 		t.Fatal(err)
 	}
 	return values, members
+}
+
+// Each is what a migration looks for keys with.
+type Each = func(ctx context.Context, match string, f func(ctx context.Context, key string) error) error
+
+// Migrations makes run the only migration for the time of a test.
+func Migrations(t testing.TB, run func(ctx context.Context, each Each) error) {
+	before := migrations
+	migrations = []migration{{what: "a test's", run: func(ctx context.Context, m migrator) error { return run(ctx, m.each) }}}
+	t.Cleanup(func() { migrations = before })
 }

@@ -410,6 +410,24 @@ func poolKeys(pool string) []Key {
 	return []Key{{tag, ":until"}, {tag, ":who"}, {tag, ":of"}, {tag, ":next"}}
 }
 
+// SchemaVersion is {schema}:version, a number, see schema.go; life: unlimited.
+func SchemaVersion() Key { return Key{"schema", ":version"} }
+
+// schemaTurn is {schema}:turn, the process that brings the schema forward; life: turnLife.
+func schemaTurn() Key { return Key{"schema", ":turn"} }
+
+// probes are {check:NN}:probe, "", what an inspection writes, on every server; life: a minute.
+func probes() []Key {
+	ks := make([]Key, shards)
+	for i := range ks {
+		ks[i] = Key{fmt.Sprintf("check:%02d", i), ":probe"}
+	}
+	return ks
+}
+
+// acknowledged is {TAG}:ack beside any key, "": a write for WAIT to wait for; life: ackLife.
+func acknowledged(k Key) Key { return Key{k.tag, ":ack"} }
+
 // sub is the key of one part of a key, in bbolt only.
 func (k Key) sub(part string) Key { return Key{k.tag, k.name + "\x00" + part} }
 

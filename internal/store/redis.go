@@ -23,8 +23,15 @@ type RedisConfig struct {
 	Cluster    bool // with one address: it is a cluster's
 	Username   string
 	Password   string
-	DB         int // not with a cluster
-	TLS        *tls.Config
+	// SentinelUsername and SentinelPassword are for the Sentinels alone.
+	SentinelUsername string
+	SentinelPassword string
+	DB               int // not with a cluster
+	TLS              *tls.Config
+
+	// ReplicasAck is how many replicas must have received what a Do wrote before it
+	// returns: see acked.go.
+	ReplicasAck int
 
 	// Timeout bounds a Do, waiting for a connection included. It leaves time
 	// for another service to be asked before the client gives up.
@@ -57,6 +64,8 @@ type redisStore struct {
 	client  redis.UniversalClient
 	script  *redis.Script
 	timeout time.Duration
+	acks    int
+	schema  schemaGate
 }
 
 // OpenRedis makes the redis back end. It does not wait for Redis: a service may
@@ -69,9 +78,20 @@ func OpenRedis(c RedisConfig) (Store, error) {
 	if timeout <= 0 {
 		timeout = defaultTimeout
 	}
-	client := redis.NewUniversalClient(&redis.UniversalOptions{
+	c.Timeout = timeout
+	return &redisStore{client: c.client(), script: redis.NewScript(scriptSource), timeout: timeout, acks: c.ReplicasAck}, nil
+}
+
+// client connects when it is first used.
+func (c *RedisConfig) client() redis.UniversalClient {
+	return redis.NewUniversalClient(c.options())
+}
+
+func (c *RedisConfig) options() *redis.UniversalOptions {
+	timeout := c.Timeout
+	return &redis.UniversalOptions{
 		Addrs: c.Addrs, MasterName: c.MasterName, IsClusterMode: c.Cluster,
-		Username: c.Username, Password: c.Password, SentinelUsername: c.Username, SentinelPassword: c.Password,
+		Username: c.Username, Password: c.Password, SentinelUsername: c.SentinelUsername, SentinelPassword: c.SentinelPassword,
 		DB: c.DB, TLSConfig: c.TLS,
 		DialTimeout: timeout, ReadTimeout: timeout, WriteTimeout: timeout, PoolTimeout: timeout,
 		ContextTimeoutEnabled: true,
@@ -80,11 +100,12 @@ func OpenRedis(c RedisConfig) (Store, error) {
 		MaxRetries: 1, MinRetryBackoff: 5 * time.Millisecond, MaxRetryBackoff: 50 * time.Millisecond,
 		DialerRetries: 1, DialerRetryTimeout: 10 * time.Millisecond,
 		PoolSize: c.PoolSize,
+		// CLIENT SETINFO would be one more right, of Redis 7.2 and later.
+		DisableIdentity: true,
 		// A managed-service protocol that asks each connection at start-up;
 		// plain Redis answers with an error that go-redis then logs.
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
-	})
-	return &redisStore{client: client, script: redis.NewScript(scriptSource), timeout: timeout}, nil
+	}
 }
 
 func (r *redisStore) Do(ctx context.Context, seqs ...Seq) error {
@@ -95,12 +116,19 @@ func (r *redisStore) Do(ctx context.Context, seqs ...Seq) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
-	missing, err := r.run(ctx, seqs)
+	if err := r.schema.ready(ctx, r); err != nil {
+		return unavailable("redis", err)
+	}
+	run := r.run
+	if r.acks > 0 {
+		run = r.runAcked
+	}
+	missing, err := run(ctx, seqs)
 	if err == nil && len(missing) > 0 {
 		// A server that has just started, or a new primary, does not know the
 		// script: what it refused did not run.
 		if err = r.load(ctx); err == nil {
-			missing, err = r.run(ctx, missing)
+			missing, err = run(ctx, missing)
 		}
 		if err == nil && len(missing) > 0 {
 			err = errors.New("the script does not stay loaded")
@@ -217,6 +245,7 @@ func (r *redisStore) Watch(ctx context.Context, topic string) (<-chan string, er
 }
 
 func (r *redisStore) Close() error {
+	r.schema.stop()
 	if err := r.client.Close(); err != nil {
 		return fmt.Errorf("close redis store: %w", err)
 	}

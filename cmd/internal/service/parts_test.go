@@ -1,6 +1,7 @@
 package service
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -14,6 +15,8 @@ import (
 	"postern/cmd/internal/pki"
 	"postern/internal/config"
 	"postern/internal/radius"
+	"postern/internal/store"
+	"postern/internal/store/redistest"
 	"postern/radiusd"
 )
 
@@ -36,7 +39,7 @@ func TestRedisConfig(t *testing.T) {
 	write(t, junk, "no certificate\n")
 	secret := config.PasswordRef{Secret: config.Secret{File: config.File(password)}}
 
-	c, err := redisConfig(&config.StoreConfig{URLs: []string{"rediss://a:6379", "rediss://b:6380"}, User: "u", Password: secret, CA: ca, Timeout: time.Second})
+	c, err := RedisConfig(&config.StoreConfig{URLs: []string{"rediss://a:6379", "rediss://b:6380"}, User: "u", Password: secret, CA: ca, Timeout: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +49,10 @@ func TestRedisConfig(t *testing.T) {
 	if c.TLS == nil || c.TLS.RootCAs == nil || c.TLS.ServerName != "" || c.TLS.InsecureSkipVerify {
 		t.Errorf("TLS: %+v", c.TLS)
 	}
-	c, err = redisConfig(&config.StoreConfig{URLs: []string{"redis://s:26379/3"}, Sentinel: "main"})
+	c, err = RedisConfig(&config.StoreConfig{URLs: []string{"redis://s:26379/3"}, Sentinel: "main", SentinelUser: "w", SentinelPassword: secret, ReplicasAck: 2})
+	if c.SentinelUsername != "w" || c.SentinelPassword != "secret" || c.Password != "" || c.ReplicasAck != 2 {
+		t.Errorf("%+v", c)
+	}
 	if err != nil || c.MasterName != "main" || c.DB != 3 || c.TLS != nil {
 		t.Errorf("%+v, %v", c, err)
 	}
@@ -55,14 +61,62 @@ func TestRedisConfig(t *testing.T) {
 		"without rediss://":      {URLs: []string{"redis://a:1"}, CA: ca},
 		"holds no certificate":   {URLs: []string{"rediss://a:1"}, CA: config.File(junk)},
 		"read secret":            {URLs: []string{"redis://a:1"}, Password: config.PasswordRef{Secret: config.Secret{File: "/nonexistent"}}},
+		"no such file or":        {URLs: []string{"rediss://a:1"}, Cert: "/nonexistent", Key: "/nonexistent"},
+		"server_name without":    {URLs: []string{"redis://a:1"}, ServerName: "a"},
 		"no such file":           {URLs: []string{"rediss://a:1"}, CA: "/nonexistent"},
 	} {
-		if _, err := redisConfig(&bad); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := RedisConfig(&bad); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want %q, got %v", want, err)
 		}
 	}
 	if _, err := OpenStore(&config.Service{}); err == nil {
 		t.Error("a store of no kind")
+	}
+}
+
+// A Redis that asks for our certificate, and whose own has another name than its address.
+func TestRedisTLS(t *testing.T) {
+	dir := t.TempDir()
+	authority, err := pki.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs, err := authority.Issue("redis", pki.ForServer, "redis.example.org")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours, err := authority.Issue("radiusd", pki.ForClient, "radiusd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := redistest.Start(t, redistest.TLS(string(theirs.CA), string(theirs.Cert), string(theirs.Key)))
+	good := config.StoreConfig{URLs: []string{srv.URL()}, CA: ours.CA, Cert: ours.Cert, Key: ours.Key, ServerName: "redis.example.org", Timeout: 5 * time.Second}
+	try := func(c config.StoreConfig) error {
+		t.Helper()
+		rc, err := RedisConfig(&c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		st, err := store.OpenRedis(rc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer st.Close()
+		return st.Do(t.Context(), store.Seq{&store.Time{}})
+	}
+	if err := try(good); err != nil {
+		t.Error(err)
+	}
+	for what, spoil := range map[string]func(c *config.StoreConfig){
+		"without our certificate": func(c *config.StoreConfig) { c.Cert, c.Key = "", "" },
+		"under its address":       func(c *config.StoreConfig) { c.ServerName = "" },
+		"of another authority":    func(c *config.StoreConfig) { c.CA = "" },
+	} {
+		bad := good
+		spoil(&bad)
+		if err := try(bad); !errors.Is(err, store.ErrUnavailable) {
+			t.Errorf("%s: %v", what, err)
+		}
 	}
 }
 

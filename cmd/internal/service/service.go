@@ -240,7 +240,7 @@ func Check(cfg *config.Service) error {
 		errs = append(errs, portalConfig(cfg).Check())
 	}
 	if cfg.Store.Kind == config.StoreRedis {
-		_, err = redisConfig(&cfg.Store)
+		_, err = RedisConfig(&cfg.Store)
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)

@@ -23,7 +23,7 @@ func OpenStore(cfg *config.Service) (store.Store, error) {
 		}
 		return store.OpenEmbedded(store.EmbeddedConfig{Path: path})
 	case config.StoreRedis:
-		rc, err := redisConfig(&cfg.Store)
+		rc, err := RedisConfig(&cfg.Store)
 		if err != nil {
 			return nil, err
 		}
@@ -33,9 +33,9 @@ func OpenStore(cfg *config.Service) (store.Store, error) {
 	return nil, fmt.Errorf("open store: kind %v", cfg.Store.Kind)
 }
 
-// redisConfig reads what the configuration points to.
-func redisConfig(c *config.StoreConfig) (store.RedisConfig, error) {
-	rc := store.RedisConfig{MasterName: c.Sentinel, Username: c.User, Timeout: c.Timeout}
+// RedisConfig reads what the configuration points to.
+func RedisConfig(c *config.StoreConfig) (store.RedisConfig, error) {
+	rc := store.RedisConfig{MasterName: c.Sentinel, Username: c.User, SentinelUsername: c.SentinelUser, ReplicasAck: c.ReplicasAck, Timeout: c.Timeout}
 	secure := 0
 	for _, u := range c.URLs {
 		one, err := store.ParseRedisURL(u)
@@ -50,29 +50,50 @@ func redisConfig(c *config.StoreConfig) (store.RedisConfig, error) {
 	if secure != 0 && secure != len(c.URLs) {
 		return rc, errors.New("store: some URLs are redis:// and some rediss://")
 	}
-	if c.Password.Set() {
-		secret, err := c.Password.Read()
-		if err != nil {
+	for _, p := range []struct {
+		ref config.PasswordRef
+		to  *string
+	}{{c.Password, &rc.Password}, {c.SentinelPassword, &rc.SentinelPassword}} {
+		if p.ref.Set() {
+			secret, err := p.ref.Read()
+			if err != nil {
+				return rc, fmt.Errorf("store: %w", err)
+			}
+			*p.to = string(secret)
+		}
+	}
+	if secure > 0 {
+		var err error
+		if rc.TLS, err = redisTLS(c); err != nil {
 			return rc, fmt.Errorf("store: %w", err)
 		}
-		rc.Password = string(secret)
+		return rc, nil
 	}
-	switch {
-	case secure > 0:
-		// No ServerName: in a cluster each node is called by its own.
-		rc.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
-	case c.CA != "":
-		return rc, errors.New("store: ca_file without rediss://")
+	if c.CA != "" || c.Cert != "" || c.ServerName != "" {
+		return rc, errors.New("store: ca_file, cert_file or server_name without rediss://")
 	}
+	return rc, nil
+}
+
+// redisTLS has no name by default: in a cluster each node is called by its own.
+func redisTLS(c *config.StoreConfig) (*tls.Config, error) {
+	t := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: c.ServerName}
 	if c.CA != "" {
 		pem, err := os.ReadFile(string(c.CA))
 		if err != nil {
-			return rc, fmt.Errorf("store: %w", err)
+			return nil, err
 		}
-		rc.TLS.RootCAs = x509.NewCertPool()
-		if !rc.TLS.RootCAs.AppendCertsFromPEM(pem) {
-			return rc, fmt.Errorf("store: %s holds no certificate", c.CA)
+		t.RootCAs = x509.NewCertPool()
+		if !t.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("%s holds no certificate", c.CA)
 		}
 	}
-	return rc, nil
+	if c.Cert != "" {
+		pair, err := tls.LoadX509KeyPair(string(c.Cert), string(c.Key))
+		if err != nil {
+			return nil, err
+		}
+		t.Certificates = []tls.Certificate{pair}
+	}
+	return t, nil
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"postern/internal/store"
 )
 
@@ -108,6 +110,20 @@ func (c *Cluster) Config() store.RedisConfig {
 func (c *Cluster) Open(t testing.TB) store.Store {
 	t.Helper()
 	return open(t, c.Config())
+}
+
+// Everywhere runs a command on every server that runs, FLUSHALL for example; replicas that
+// refuse it are left out.
+func (c *Cluster) Everywhere(args ...any) {
+	c.t.Helper()
+	for _, s := range c.Servers {
+		if !s.alive() {
+			continue
+		}
+		if _, err := s.do(args...); err != nil && !redis.HasErrorPrefix(err, "READONLY") {
+			c.t.Errorf("%s: %v: %v", s.Addr, args, err)
+		}
+	}
 }
 
 // WaitOK waits until every server that runs sees all slots served, and every replica that

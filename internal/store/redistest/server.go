@@ -31,6 +31,7 @@ type Server struct {
 	bin []string // the program and what stands behind its configuration
 
 	cluster bool // Config says so
+	tls     bool
 
 	mu  sync.Mutex
 	cmd *exec.Cmd
@@ -47,6 +48,16 @@ func Fsync(how string) Option { return With("appendfsync", how) }
 // With sets any line of redis.conf.
 func With(key, value string) Option {
 	return func(conf map[string]string) { conf[key] = value }
+}
+
+// TLS has a server speak TLS only on its port, and only with those who have a certificate
+// of the same authority. Its socket stays plain.
+func TLS(ca, cert, key string) Option {
+	return func(conf map[string]string) {
+		conf["tls-port"], conf["port"] = conf["port"], "0"
+		conf["tls-ca-cert-file"], conf["tls-cert-file"], conf["tls-key-file"] = ca, cert, key
+		conf["tls-auth-clients"], conf["tls-replication"] = "yes", "yes"
+	}
 }
 
 // Start starts a server of a test's own.
@@ -115,7 +126,7 @@ func launch(t testing.TB, base map[string]string, opts ...Option) *Server {
 		for _, o := range opts {
 			o(conf)
 		}
-		s.cluster = conf["cluster-enabled"] == "yes"
+		s.cluster, s.tls = conf["cluster-enabled"] == "yes", conf["tls-port"] != ""
 		if err = s.write(conf); err == nil {
 			err = s.start()
 		}
@@ -212,7 +223,12 @@ func (s *Server) signal(sig syscall.Signal) {
 }
 
 // URL is where programs find the server.
-func (s *Server) URL() string { return "redis://" + s.Addr }
+func (s *Server) URL() string {
+	if s.tls {
+		return "rediss://" + s.Addr
+	}
+	return "redis://" + s.Addr
+}
 
 // Client is a plain client, to look from outside; the caller closes it.
 func (s *Server) Client() *redis.Client {
