@@ -17,6 +17,7 @@ import (
 	"postern/cmd/internal/service"
 	"postern/internal/config"
 	"postern/internal/obs"
+	"postern/internal/store"
 	"postern/pptp"
 	"postern/pptp/filter"
 	"postern/pptp/tun/tuntest"
@@ -131,6 +132,11 @@ func TestRunbookKnowsTheReasons(t *testing.T) {
 		names[pptp.Drop(i).String()] = true
 		names[ad.AlarmKind(i).String()] = true
 		names[activation.Alarm(i).String()] = true
+	}
+	for i := range 256 {
+		if c := store.Check(i); c != store.CheckNone && c.String() != store.CheckNone.String() {
+			names[c.String()] = true
+		}
 	}
 	for name := range names {
 		if row := "\n| `" + name + "` | "; !strings.Contains(book, row) {

@@ -16,20 +16,29 @@ import (
 
 // Suite is what a store promises. Each part runs on a store of its own.
 func Suite(t *testing.T) {
-	for _, part := range []struct {
-		name string
-		test func(*testing.T, Backend)
-	}{
-		{"values", values}, {"once", once}, {"swap", swap}, {"guards", guards},
-		{"count", count}, {"windows", windows}, {"marks", marks}, {"index", index}, {"admission", admission}, {"parallelAdmissions", parallelAdmissions},
-		{"reserve", reserve}, {"reserveOrder", reserveOrder}, {"parallelPlaces", parallelPlaces},
-		{"streams", streams}, {"totals", totals}, {"lease", lease}, {"leaseOrder", leaseOrder}, {"leaseReload", leaseReload},
-		{"leaseBudget", leaseBudget}, {"oneCodeOnce", oneCodeOnce}, {"parallelLeases", parallelLeases},
-		{"parallelCounts", parallelCounts}, {"watch", watch}, {"names", names}, {"restart", restart},
-		{"closed", closed},
-	} {
+	for _, part := range parts {
 		t.Run(part.name, func(t *testing.T) { Each(t, part.test) })
 	}
+}
+
+// SuiteOn is Suite for one back end, that open opens empty for each part.
+func SuiteOn(t *testing.T, open func(t testing.TB) Backend) {
+	for _, part := range parts {
+		t.Run(part.name, func(t *testing.T) { part.test(t, open(t)) })
+	}
+}
+
+var parts = []struct {
+	name string
+	test func(*testing.T, Backend)
+}{
+	{"values", values}, {"once", once}, {"swap", swap}, {"guards", guards},
+	{"count", count}, {"windows", windows}, {"marks", marks}, {"index", index}, {"admission", admission}, {"parallelAdmissions", parallelAdmissions},
+	{"reserve", reserve}, {"reserveOrder", reserveOrder}, {"parallelPlaces", parallelPlaces},
+	{"streams", streams}, {"totals", totals}, {"lease", lease}, {"leaseOrder", leaseOrder}, {"leaseReload", leaseReload},
+	{"leaseBudget", leaseBudget}, {"oneCodeOnce", oneCodeOnce}, {"parallelLeases", parallelLeases},
+	{"parallelCounts", parallelCounts}, {"watch", watch}, {"names", names}, {"restart", restart},
+	{"closed", closed},
 }
 
 const (
