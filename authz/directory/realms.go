@@ -190,6 +190,16 @@ func (rs *Realms) Followed() []Followed {
 	return all
 }
 
+// Qualified is the canonical name of somebody whom a realm's directory calls so.
+func (rs *Realms) Qualified(realm, own string) string {
+	for _, q := range rs.realms {
+		if q.Name == realm {
+			return q.name(own)
+		}
+	}
+	return own
+}
+
 // owner is the realm of a canonical name: that of its suffix, or the one without.
 func (rs *Realms) owner(canonical string) *qualified {
 	var rest *qualified

@@ -6,12 +6,14 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"postern/authz"
 	"postern/authz/activation"
 	"postern/authz/directory/ad"
+	"postern/authz/posture/computers"
 	"postern/cmd/internal/cmdtest"
 	"postern/cmd/internal/node"
 	"postern/cmd/internal/service"
@@ -80,6 +82,12 @@ func registered(t *testing.T) map[string]bool {
 		t.Fatal(err)
 	}
 	t.Cleanup(svc.Stop)
+	// A test has no domain.
+	if _, err := computers.New(computers.Config{
+		Directory: new(ad.Directory), Owner: strings.ToLower, Store: svc.Store(), Interval: time.Minute, Metrics: described{prometheus.NewRegistry(), names},
+	}); err != nil {
+		t.Fatal(err)
+	}
 	gwConfig, err := config.LoadGateway(site.Gateway)
 	if err != nil {
 		t.Fatal(err)

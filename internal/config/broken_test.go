@@ -199,6 +199,10 @@ var brokenServices = []struct {
 		`7:16: 30m is out of range; 1h to 17520h`,
 		`7:21: without dir no inputs are kept; dir: DIRECTORY beside it`,
 	}},
+	{"computers of no domain", goodService + "posture: {ad: {realm: corp, interval: 5s}}\n", []string{
+		`7:16: no Active Directory "corp" among the realms; the name of a realm of kind ad`,
+		`7:39: 5s is out of range; 1m to 24h`,
+	}},
 	{"store kind", strings.Replace(goodService, "{path: d}", "{kind: reddis, urls: [x]}", 1), []string{
 		`4:15: "reddis": unknown, did you mean "redis"?; one of: embedded, redis`,
 	}},

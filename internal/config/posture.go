@@ -15,6 +15,30 @@ type Posture struct {
 	SelfEnrol bool `yaml:"self_enrol" default:"false"`
 	// Tokens let inventories send what they know to the portal.
 	Tokens []PostureToken `yaml:"tokens"`
+	// AD is what a domain says of its computers.
+	AD PostureAD `yaml:"ad"`
+}
+
+// PostureAD is a domain whose computer objects are read.
+type PostureAD struct {
+	// Realm is the domain's; absent: none are read.
+	Realm Name `yaml:"realm"`
+	// Interval is how often all are read.
+	Interval time.Duration `yaml:"interval" default:"15m" min:"1m" max:"24h"`
+}
+
+// checkComputers wants a realm that has computers.
+func (s *Service) checkComputers(at place) {
+	name := s.Posture.AD.Realm
+	if name == "" || at.broken("realms") {
+		return
+	}
+	for i := range s.Realms {
+		if s.Realms[i].Name == name && s.Realms[i].Kind == RealmAD {
+			return
+		}
+	}
+	at.bad("posture.ad.realm", "the name of a realm of kind ad", "no Active Directory %q among the realms", string(name))
 }
 
 // PostureToken is what one inventory shows. Its secret has 22 characters or more.

@@ -209,6 +209,7 @@ func (s *Service) check(at place) {
 	}
 	s.checkRealms(at)
 	s.checkForward(at)
+	s.checkComputers(at)
 	if s.ChapSecretsServer != "" && s.ChapSecrets == "" {
 		at.bad("chap_secrets_server", "chap_secrets_file beside it", "there is no chap-secrets file")
 	}

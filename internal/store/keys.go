@@ -330,6 +330,10 @@ func Nodes() Key { return Key{"nodes", ":seen"} }
 // directories for all; life: given by follow.
 func FollowTurn() Key { return Key{"follow", ":turn"} }
 
+// ComputersTurn is {computers}:turn, the service that reads a directory's computers for
+// all; life: given by computers.
+func ComputersTurn() Key { return Key{"computers", ":turn"} }
+
 // Wishes are {sess:NN}:wishes of all shards, zset wish → deadline in ms; life: the last
 // deadline and lapsedFor. What is wished of a session, and when it must be looked at, lies
 // beside it: a change of the session and what follows from it are one sequence.

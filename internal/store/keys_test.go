@@ -37,6 +37,7 @@ func TestKeys(t *testing.T) {
 		"{node:NAS-1}:live":               NodeLive("NAS-1"),
 		"{nodes}:seen":                    Nodes(),
 		"{follow}:turn":                   FollowTurn(),
+		"{computers}:turn":                ComputersTurn(),
 		"{sess:00}:wishes":                Wishes()[0],
 		"{sess:01}:held":                  Held()[1],
 		"{sess:15}:due":                   Due()[15],

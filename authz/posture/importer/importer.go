@@ -92,9 +92,9 @@ func (f *Format) record(v values, o *Options) (posture.Record, error) {
 		}
 	}
 	x := &r.Facts
-	x.OS, x.OSVersion = system(f.get(v, "os"))
+	x.OS, x.OSVersion = System(f.get(v, "os"))
 	if version := f.get(v, "os_version"); version != "" {
-		name, number := system(version)
+		name, number := System(version)
 		if x.OSVersion = number; x.OS == "" {
 			x.OS = name
 		}
@@ -186,9 +186,9 @@ func (f *Format) time(v values, field string) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("%s: %q is no time; times: in the format says how they are written", field, cut(s))
 }
 
-// system takes the name and the version out of what an inventory calls an operating
+// System takes the name and the version out of what an inventory calls an operating
 // system: "Windows", "Windows 11 Pro 10.0.22631.3155", "Ubuntu 22.04.3 LTS", "10.0.19045".
-func system(s string) (name, version string) {
+func System(s string) (name, version string) {
 	low := strings.ToLower(s)
 	for _, k := range []struct{ word, name string }{
 		{"windows", "windows"}, {"macos", "macos"}, {"mac os", "macos"}, {"os x", "macos"}, {"darwin", "macos"},

@@ -146,7 +146,7 @@ func TestSystem(t *testing.T) {
 		"Windows 11 Pro 10.0.22631": {"windows", "10.0.22631"}, "Ubuntu 22.04.3 LTS": {"linux", "22.04.3"}, "": {"", ""},
 		"Android 14": {"android", "14"}, "Temple OS": {"", ""}, "Windows 10.0 (19045)": {"windows", "10.0"},
 	} {
-		if name, version := system(s); name != want[0] || version != want[1] {
+		if name, version := System(s); name != want[0] || version != want[1] {
 			t.Errorf("%q: %q, %q", s, name, version)
 		}
 	}

@@ -2,9 +2,13 @@ package service
 
 import (
 	"fmt"
+	"log/slog"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"postern/authz/posture"
 	"postern/authz/posture/agent"
+	"postern/authz/posture/computers"
 	"postern/authz/posture/push"
 	"postern/authz/session"
 	"postern/internal/config"
@@ -36,6 +40,22 @@ func pushes(cfg *config.Service, keeper *posture.Keeper) (*push.Desk, error) {
 		return nil, nil //nolint:nilnil // nobody may, which is no error
 	}
 	return push.New(keeper, tokens), nil
+}
+
+// openComputers makes what reads a domain's computers; nil where none are to be.
+func openComputers(cfg *config.Service, d *Directory, st store.Store, sessions *session.Registry, log *slog.Logger, reg prometheus.Registerer) (*computers.Poller, error) {
+	realm := string(cfg.Posture.AD.Realm)
+	if realm == "" {
+		return nil, nil //nolint:nilnil // see above
+	}
+	domain := d.domains[realm]
+	if domain == nil {
+		return nil, fmt.Errorf("computers of realm %s: it is no Active Directory", realm)
+	}
+	return computers.New(computers.Config{
+		Directory: domain, Owner: func(own string) string { return d.Qualified(realm, own) }, Store: st, Review: sessions.AskReview,
+		Interval: cfg.Posture.AD.Interval, Log: log, Metrics: reg,
+	})
 }
 
 // NewAgents makes the desk at which devices enrol and report.

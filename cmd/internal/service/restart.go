@@ -33,6 +33,7 @@ func needRestart(old, now *config.Service) string {
 		{"geo", old.Geo, now.Geo},
 		{"posture.fresh", old.Posture.Fresh, now.Posture.Fresh},
 		{"posture.tokens", old.Posture.Tokens, now.Posture.Tokens},
+		{"posture.ad", old.Posture.AD, now.Posture.AD},
 		{"disclose", old.Disclose, now.Disclose},
 		{"chap_secrets_server", old.ChapSecretsServer, now.ChapSecretsServer},
 		{"mfa", old.MFA, now.MFA},

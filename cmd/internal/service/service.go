@@ -24,6 +24,7 @@ import (
 	"postern/authz/grant"
 	"postern/authz/inputs"
 	"postern/authz/mfa"
+	"postern/authz/posture/computers"
 	"postern/authz/session"
 	"postern/internal/config"
 	"postern/internal/geo"
@@ -68,7 +69,8 @@ type Service struct {
 	server    *radiusd.Server
 	follower  *follow.Follower
 	geo       *geo.Databases
-	portal    *portal.Server // nil: none here
+	portal    *portal.Server    // nil: none here
+	computers *computers.Poller // nil: none are read
 
 	ctx    context.Context // ends with Stop
 	cancel context.CancelFunc
@@ -201,6 +203,9 @@ func New(cfg *config.Service, opts Options) (_ *Service, err error) {
 		}
 	}
 	s.policies.changed = s.follower.PolicyChanged
+	if s.computers, err = openComputers(cfg, s.directory, s.store, s.sessions, s.log, opts.Registerer); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 
@@ -267,6 +272,9 @@ func (s *Service) Start() error {
 	s.wg.Go(s.sweep)                          // Stop waits
 	s.wg.Go(func() { s.follower.Run(s.ctx) }) // Stop waits
 	s.wg.Go(func() { s.geo.Run(s.ctx) })      // Stop waits
+	if s.computers != nil {
+		s.wg.Go(func() { s.computers.Run(s.ctx) }) // Stop waits
+	}
 	return nil
 }
 
