@@ -100,16 +100,19 @@ func (s *session) change(o *order) error {
 		c, err = e.client(s.grant.addr, s.grant.dns), s.node.enforceable(e)
 	}
 	s.shard.leave()
-	if err == nil && e != nil {
-		err = s.node.fence.change(post, c)
-	}
 	if err != nil {
 		return s.refusal(err)
 	}
+	if e != nil {
+		err = s.node.fence.change(post, c)
+	}
 	now := s.shard.enter()
 	defer s.shard.leave()
-	if err := s.changeable(o); err != nil {
+	if err := s.changeable(o); err != nil { // it ended meanwhile, its place with it
 		return err
+	}
+	if err != nil {
+		return s.refusal(err)
 	}
 	if e != nil {
 		s.log.Info("filter changed", "user", redact(s.user), "was", s.grant.enforce.name(), "filter", e.name(), "rules", len(e.rules))
