@@ -116,8 +116,8 @@ func (f *Follower) Run(ctx context.Context) {
 		f.watch(ctx)
 	}
 	wg.Wait()
-	<-ctx.Done() // no more strays are taken
-	f.strays.wg.Wait()
+	<-ctx.Done()
+	f.strays.wait()
 }
 
 // PolicyChanged has everything looked at again, soon and whosever turn it is: each

@@ -28,6 +28,13 @@ func (s *strays) begin(ctx context.Context) {
 	s.ctx, s.asked = ctx, make(map[string]bool)
 }
 
+// wait waits for those under way, once ctx has ended.
+func (s *strays) wait() {
+	s.mu.Lock()
+	s.mu.Unlock() //nolint:staticcheck // who comes behind us sees that ctx has ended
+	s.wg.Wait()
+}
+
 // Stray implements authz.Strays: the NAS is asked at once, from here, since it has just
 // been heard here. Nothing of it stands in the store, which has no such session.
 func (f *Follower) Stray(rec session.Record, detail string) {

@@ -25,17 +25,20 @@ func TestStrays(t *testing.T) {
 			stray("a1")
 		}
 		time.Sleep(time.Second)
+		s.mu.Lock()
 		if len(s.asked) != 1 || s.texts["a1"] != "bye: written off" || len(s.audit) != 1 || s.audit[0].Reason != "written off" || s.audit[0].Detail != "it reports" {
 			t.Errorf("asked %q, %q, audit %+v", s.asked, s.texts, s.audit)
 		}
+		s.mu.Unlock()
 		s.answers(func(string) authz.NASAnswer { return authz.NASNotFound })
 		stray("a2")
 		time.Sleep(time.Second)
+		s.mu.Lock()
 		if len(s.asked) != 2 || len(s.audit) != 1 {
 			t.Errorf("asked %q, audit %+v", s.asked, s.audit)
 		}
-
 		s.slow = time.Minute
+		s.mu.Unlock()
 		for i := range 2 * maxStrays {
 			stray(fmt.Sprint("b", i))
 		}

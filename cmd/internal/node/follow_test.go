@@ -149,7 +149,7 @@ func TestSessionsFollow(t *testing.T) {
 	radiusd.Await(t, `"msg":"nas restarted"`, 2) // all accounting was sent before
 	radiusd.Signal(t, syscall.SIGTERM)
 	radiusd.End(t)
-	out := cmdtest.Must(t, "", "postern", "--config", s.Radiusd, "session", "history")
+	out := cmdtest.Must(t, "", "postern", "--config", s.Radiusd, "session", "history", "--events")
 	if got := strings.Count(out, "admin-reset"); got != 3 || strings.Count(out, "stop   plant") != 3 {
 		t.Errorf("%d sessions ended by Admin-Reset:\n%s", got, out)
 	}

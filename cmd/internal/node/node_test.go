@@ -207,7 +207,7 @@ func TestLoginOverRadSec(t *testing.T) {
 	if status := service.End(t); status != 0 {
 		t.Errorf("the service ended with %d", status)
 	}
-	out := cmdtest.Must(t, "", "postern", "--config", s.Radiusd, "session", "history")
+	out := cmdtest.Must(t, "", "postern", "--config", s.Radiusd, "session", "history", "--events")
 	if starts, stops := strings.Count(out, "start  plant"), strings.Count(out, "stop   plant"); starts != 3 || stops != 3 {
 		t.Errorf("%d starts and %d stops of 3 sessions:\n%s", starts, stops, out)
 	}
