@@ -132,7 +132,7 @@ func TestQuarantine(t *testing.T) {
 		}
 	}
 	t.Logf("audit of %s: %q", decision, chain)
-	if want := "login, stepped up, session changed"; strings.Join(chain, ", ") != want {
+	if want := "login, session start, stepped up, session changed, session stop"; strings.Join(chain, ", ") != want {
 		t.Errorf("chain %q, want %q", chain, want)
 	}
 	l.stop(t)
