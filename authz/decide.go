@@ -224,6 +224,7 @@ func (d *Decider) write(l *login, reason Reason) {
 	l.rec.User, l.rec.Factor, l.rec.Kind = l.user, l.factor, l.kind
 	l.rec.Verdict, l.rec.Reason = answerTo(reason).verdict, reason
 	l.rec.Duration = d.cfg.Clock().Sub(l.began)
+	d.metrics.took(&l.rec)
 	d.cfg.Audit.Decision(&l.rec)
 	d.keepLogin(l, reason)
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -16,6 +17,33 @@ type metrics struct {
 	signIns *prometheus.CounterVec
 	events  *prometheus.CounterVec
 	shadow  *prometheus.CounterVec
+	steps   [numStages]prometheus.Observer
+}
+
+// stage is a part of a login that has its own time in audit line and metric.
+//
+// Handled in: stageNames, metrics.took.
+type stage uint8
+
+const (
+	stageLoad      stage = iota // the store is asked what it knows
+	stageDirectory              // the directory finds the user and verifies
+	stageCommit                 // the store takes the session
+	stageAll                    // from the request to the decision
+	numStages
+)
+
+var stageNames = [numStages]string{stageLoad: "load", stageDirectory: "directory", stageCommit: "commit", stageAll: "all"}
+
+func (s stage) String() string { return stageNames[min(s, stageAll)] }
+
+// took notes where a login's time went. A step that it never came to is not counted.
+func (m *metrics) took(r *Record) {
+	for s, d := range [numStages]time.Duration{stageLoad: r.Load, stageDirectory: r.Directory, stageCommit: r.Commit, stageAll: r.Duration} {
+		if d > 0 {
+			m.steps[s].Observe(d.Seconds())
+		}
+	}
 }
 
 // newMetrics registers with r, which may be nil.
@@ -38,11 +66,19 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 			Help: "Logins that were judged beside as well; of is candidate, or rules where those in shadow would have done something else; outcome is " + words(besides()[1:]) + ".",
 		}, []string{"of", "outcome"}),
 	}
+	steps := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: space, Subsystem: sub, Name: "step_seconds",
+		Help:    "Time that logins spent in a step: load and commit are the store's, directory finds and verifies the user, all is from the request to the decision.",
+		Buckets: []float64{.00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5},
+	}, []string{"step"})
+	for i := range m.steps {
+		m.steps[i] = steps.WithLabelValues(stage(i).String())
+	}
 	if r == nil {
 		return m, nil
 	}
 	var errs []error
-	for _, c := range []prometheus.Collector{m.stepUps, m.signIns, m.events, m.shadow} {
+	for _, c := range []prometheus.Collector{m.stepUps, m.signIns, m.events, m.shadow, steps} {
 		if err := r.Register(c); err != nil {
 			errs = append(errs, fmt.Errorf("register metrics: %w", err))
 		}

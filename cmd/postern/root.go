@@ -73,6 +73,7 @@ func newRoot(c *cli) *cobra.Command {
 		adCommand(c),
 		keyringCommand(c),
 		versionCommand(c),
+		dialCommand(c),
 		labCommand(c),
 		swarmCommand(c),
 	)

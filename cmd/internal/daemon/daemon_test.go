@@ -26,6 +26,7 @@ func TestReadFlags(t *testing.T) {
 		{"--config f", Flags{Config: "f"}, ""},
 		{"-config=f -test", Flags{Config: "f", Test: true}, ""},
 		{"--config=f --test", Flags{Config: "f", Test: true}, ""},
+		{"-config=f -health", Flags{Config: "f", Health: true}, ""},
 		{"-version", Flags{Version: true}, ""},
 		{"--version", Flags{Version: true}, ""},
 		{"", Flags{}, "-config FILE is missing"},

@@ -13,6 +13,7 @@ import (
 type Flags struct {
 	Config  string // -config FILE
 	Test    bool   // -test: check the configuration and exit
+	Health  bool   // -health: ask the process that runs with this configuration, and exit
 	Version bool   // -version
 }
 
@@ -27,9 +28,10 @@ func ReadFlags(program, does string, args []string, errs io.Writer) (Flags, erro
 	set.SetOutput(errs)
 	set.StringVar(&f.Config, "config", "", "configuration `FILE`")
 	set.BoolVar(&f.Test, "test", false, "check the configuration and what it points to, print every mistake, and exit")
+	set.BoolVar(&f.Health, "health", false, "ask the process that runs with this configuration whether it is well (metrics.listen), and exit")
 	set.BoolVar(&f.Version, "version", false, "print the version and exit")
 	set.Usage = func() {
-		fmt.Fprintf(errs, "%s %s.\n\nusage: %s -config FILE [-test]\n", program, does, program)
+		fmt.Fprintf(errs, "%s %s.\n\nusage: %s -config FILE [-test | -health]\n", program, does, program)
 		set.PrintDefaults()
 	}
 	if err := set.Parse(args); err != nil {

@@ -54,6 +54,8 @@ func (p *Program[C]) Main(args []string) int {
 	cfg, err := p.Load(flags.Config)
 	switch {
 	case err != nil:
+	case flags.Health:
+		err = askHealth(context.Background(), string(p.Parts(cfg).Metrics.Listen))
 	case flags.Test:
 		if err = p.Check(cfg); err == nil {
 			fmt.Printf("%s is right\n", flags.Config)

@@ -121,6 +121,9 @@ func New(cfg *config.Service, opts Options) (_ *Service, err error) {
 			return nil, err
 		}
 	}
+	if s.store, err = measure(s.store, opts.Registerer); err != nil {
+		return nil, err
+	}
 	w := opts.Audit
 	if w == nil {
 		if s.audit, err = openAudit(string(cfg.Audit.File), s.log, opts.Registerer); err != nil {
