@@ -26,7 +26,9 @@ type grant struct {
 	session, idle    time.Duration
 	interim          time.Duration
 	enforce          enforcement
-	up, down         uint64 // bits a second; 0: no limit
+	up, down         uint64         // bits a second; 0: no limit
+	routes           []netip.Prefix // networks behind the client
+	noRoutes         error          // of what there were besides
 	class            [][]byte
 	require          bool
 	strengths        ppp.MPPEBits
@@ -189,6 +191,9 @@ func (s *session) answered(now time.Time, a *answer) (spare *post) {
 		s.inner = v.grant.addr.As4()
 		s.enforced(now, &v.grant.enforce)
 		s.setLimits(now)
+		if v.grant.noRoutes != nil {
+			s.log.Error("networks not routed to the client", "user", redact(s.user), "error", v.grant.noRoutes)
+		}
 		s.chapStep(now, s.chap.Success(now, v.text))
 		s.network(now)
 	}
@@ -269,6 +274,7 @@ func readGrant(p *radius.Packet, set *settings, strict bool) (grant, error) {
 	if !strict {
 		return g, nil
 	}
+	g.routes, g.noRoutes = radius.GetRoutes(p, g.addr)
 	// 255.255.255.255 and .254 leave the choice to client or node (RFC 2865 §5.8);
 	// a node without state has none to make.
 	if !g.addr.Is4() || g.addr.IsUnspecified() || g.addr.IsLoopback() || g.addr.IsMulticast() || g.addr.As4()[0] >= 240 || g.addr == set.Inside {

@@ -235,7 +235,7 @@ func (s *session) ciphertext(data []byte) {
 }
 
 // ipInput takes one packet of the client's: its source must be the address that
-// the client was given.
+// the client was given, or one of the networks that are routed to it.
 func (s *session) ipInput(b []byte) {
 	m := s.node.metrics
 	if s.phase != phaseUp {
@@ -252,7 +252,7 @@ func (s *session) ipInput(b []byte) {
 		return
 	}
 	b = b[:n:n]
-	if src, ok := tun.Source(b); !ok || src != s.inner {
+	if src, ok := tun.Source(b); !ok || src != s.inner && s.node.owner(src) != s {
 		m.drop(DropSpoofed)
 		return
 	}
@@ -313,7 +313,7 @@ func (b *txBatch) output(k int) {
 			b.node.metrics.drop(DropBadIP)
 			continue
 		}
-		s := b.node.addrs.find(dst)
+		s := b.node.owner(dst)
 		if s == nil {
 			b.node.metrics.drop(DropNoSession)
 			continue

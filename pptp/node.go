@@ -72,6 +72,7 @@ type Node struct {
 	shards    []*shard
 	calls     *callTable
 	addrs     *addrTable
+	routed    routedTable
 	serial    atomic.Uint32 // of sessions
 	coarse    atomic.Int64  // Unix seconds, good enough for idle times
 
@@ -402,23 +403,6 @@ func (n *Node) greFor(local netip.Addr) (gre.Conn, error) {
 	n.socks[local] = c
 	n.loop.Go(func() { n.fatal("gre", n.receive(c)) }) // Wait waits
 	return c, nil
-}
-
-// route leads a leased address to the TUN device, unless a configured route does.
-func (n *Node) route(a netip.Addr, add bool) error {
-	for _, r := range n.settings.Load().Routes {
-		if r.Contains(a) {
-			return nil
-		}
-	}
-	r, ok := n.tun.(tun.Router)
-	switch {
-	case !ok:
-		return nil
-	case add:
-		return r.AddRoute(netip.PrefixFrom(a, 32))
-	}
-	return r.DelRoute(netip.PrefixFrom(a, 32))
 }
 
 // fatal keeps the first error that a loop cannot go on after and stops the node.

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"postern/internal/radius"
 )
 
 // Static says where a directory keeps an account's own address and the networks behind its
@@ -43,7 +45,7 @@ func (s Static) Read(values func(attribute string) []string, a *Account) error {
 	}
 	if s.Route != "" {
 		for _, v := range values(s.Route) {
-			p, err := ParseRoute(v)
+			p, err := radius.ParseRoute(v, netip.Addr{})
 			switch {
 			case err != nil:
 			case !slices.ContainsFunc(s.Within, func(w netip.Prefix) bool { return w.Bits() <= p.Bits() && w.Contains(p.Addr()) }):
@@ -80,23 +82,4 @@ func parseFramedAddress(s string) (netip.Addr, error) {
 		return netip.Addr{}, fmt.Errorf("%v is nobody's address", a)
 	}
 	return a, nil
-}
-
-// ParseRoute reads a network in the words of RFC 2865 §5.22, "10.1.0.0/16 0.0.0.0 1", or
-// alone. The gateway is the client, and so 0.0.0.0; metrics are the NAS' to choose.
-func ParseRoute(s string) (netip.Prefix, error) {
-	words := strings.Fields(s)
-	if len(words) == 0 {
-		return netip.Prefix{}, errors.New("an empty route")
-	}
-	p, err := netip.ParsePrefix(words[0])
-	switch {
-	case err != nil || !p.Addr().Is4():
-		return netip.Prefix{}, fmt.Errorf("%q is no IPv4 network such as 10.1.0.0/16", words[0])
-	case len(words) > 1 && words[1] != "0.0.0.0":
-		return netip.Prefix{}, fmt.Errorf("%v by way of %q, want 0.0.0.0, which is the client", p, words[1])
-	case p.Bits() == 0 || p.Addr().IsLoopback() || p.Addr().IsMulticast():
-		return netip.Prefix{}, fmt.Errorf("%v cannot be behind a client", p)
-	}
-	return p.Masked(), nil
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"postern/internal/radius"
 	"postern/internal/seal"
 )
 
@@ -87,7 +88,7 @@ func parseUser(file string, rec record) (*entry, Errors) {
 			}
 			e.addr = a
 		case k == "route" && valued:
-			p, err := ParseRoute(value)
+			p, err := radius.ParseRoute(value, netip.Addr{})
 			switch {
 			case err != nil:
 				fail(w, "%v; expected an IPv4 network behind the client such as 10.50.7.0/24", err)
