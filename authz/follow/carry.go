@@ -100,19 +100,19 @@ func (f *Follower) carry(ctx context.Context) {
 			running++
 			go func() { done <- outcome{a, f.try(ctx, a)} }() // carry waits, for running
 		}
-		news = true
+		news = false
 		for wait := true; wait; {
 			select {
 			case <-ctx.Done():
 				return
 			case <-ticker.C:
-				wait = false
+				news, wait = true, false
 				if told == nil {
 					told = f.told(ctx)
 				}
 				f.overdue(ctx)
 			case <-f.wish:
-				wait = false
+				news, wait = true, false
 			case _, open := <-told:
 				switch {
 				case !open:
@@ -121,7 +121,7 @@ func (f *Follower) carry(ctx context.Context) {
 					soon = time.After(gather)
 				}
 			case <-soon:
-				soon, wait = nil, false
+				soon, news, wait = nil, true, false
 			case o := <-done:
 				running--
 				o.running = false
@@ -129,7 +129,7 @@ func (f *Follower) carry(ctx context.Context) {
 					delete(attempts, o.wish)
 				}
 				o.schedule(o.verdict)
-				news, wait = false, running > carriers/2 // there may be more to do
+				wait = running > carriers/2 // there may be more to do
 			}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"reflect"
 	"testing"
 	"time"
@@ -197,6 +198,41 @@ func TestOverdue(t *testing.T) {
 		time.Sleep(time.Minute)
 		if len(s.audit) != 1 {
 			t.Errorf("audit %+v", s.audit)
+		}
+	})
+}
+
+// What is newly wished is carried out at once also while many NAS keep us waiting, and
+// some answer.
+func TestWishWhileBusy(t *testing.T) {
+	onVirtualTime(t, func(t *testing.T, s *site) {
+		s.service(0, nil)
+		wish := func(slow time.Duration, names ...string) {
+			t.Helper()
+			s.mu.Lock()
+			s.slow = slow
+			s.mu.Unlock()
+			for _, name := range names {
+				s.open(name, "alice@corp")
+				rec, _, err := s.sessions.Get(t.Context(), "gw1/"+name)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := s.sessions.AskEnd(t.Context(), session.Wish{Session: rec.ID, Opened: rec.Opened, Reason: authz.Revoked.String(), Asked: time.Now()}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			time.Sleep(2 * gather)
+		}
+		var slow []string
+		for i := range carriers/2 + 1 {
+			slow = append(slow, fmt.Sprint("slow", i))
+		}
+		wish(carryTime/2, slow...)
+		wish(gather+gather/2, "answers") // amid the next one's gathering
+		wish(0, "next")
+		if got, want := s.count(), len(slow)+2; got != want {
+			t.Errorf("%d sessions were told to end, want %d", got, want)
 		}
 	})
 }
