@@ -61,6 +61,12 @@ modules {
 	always ok {
 		rcode = ok
 	}
+{{- if .AcctPort}}
+	detail {
+		filename = {{.Dir}}/detail
+		permissions = 0600
+	}
+{{- end}}
 }
 server default {
 	listen {
@@ -68,6 +74,13 @@ server default {
 		ipaddr = 127.0.0.1
 		port = {{.Port}}
 	}
+{{- if .AcctPort}}
+	listen {
+		type = acct
+		ipaddr = 127.0.0.1
+		port = {{.AcctPort}}
+	}
+{{- end}}
 {{- if .TLSPort}}
 	listen {
 		type = auth
@@ -123,6 +136,11 @@ server default {
 			ok
 		}
 	}
+{{- if .AcctPort}}
+	accounting {
+		detail
+	}
+{{- end}}
 	authenticate {
 		Auth-Type PAP {
 			pap

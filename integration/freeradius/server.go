@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"crypto/rand"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -24,17 +26,20 @@ type Options struct {
 	Unsigned   bool // no Message-Authenticator in replies, as 3.2.1 comes from the box
 	KnowsCodes bool // strips the code behind the name before it looks the user up
 	TLS        bool // RadSec beside UDP
+	Acct       bool // accounting over UDP; Accounted is what was stored
 }
 
 // Server is a running FreeRADIUS.
 type Server struct {
 	Options
-	Dir     string // the configuration
-	Secret  string
-	Addr    string // UDP, host:port
-	Port    int
-	TLSAddr string // RadSec, host:port; "" without
-	TLSPort int
+	Dir      string // the configuration
+	Secret   string
+	Addr     string // UDP, host:port
+	Port     int
+	AcctAddr string // accounting, host:port; "" without
+	AcctPort int
+	TLSAddr  string // RadSec, host:port; "" without
+	TLSPort  int
 	// Client is what a RadSec client connects with; nil without TLS.
 	Client *tls.Config
 
@@ -109,6 +114,15 @@ func (s *Server) choosePorts() error {
 	defer udp.Close()
 	s.Addr = udp.LocalAddr().String()
 	s.Port = udp.LocalAddr().(*net.UDPAddr).Port
+	if s.Acct {
+		acct, err := net.ListenPacket("udp4", "127.0.0.1:0")
+		if err != nil {
+			return err
+		}
+		defer acct.Close()
+		s.AcctAddr = acct.LocalAddr().String()
+		s.AcctPort = acct.LocalAddr().(*net.UDPAddr).Port
+	}
 	if s.TLS {
 		tcp, err := net.Listen("tcp4", "127.0.0.1:0")
 		if err != nil {
@@ -173,6 +187,18 @@ func (s *Server) last(n int) []string {
 
 // Log is everything it printed.
 func (s *Server) Log() string { return strings.Join(s.last(1<<30), "\n") }
+
+// Accounted is the accounting records that the server has stored, as its rlm_detail writes
+// them: a line for each attribute.
+func (s *Server) Accounted() ([]string, error) {
+	text, err := os.ReadFile(filepath.Join(s.Dir, "detail"))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	// Records end with an empty line; one that is being written does not yet.
+	records := strings.Split(string(text), "\n\n")
+	return records[:len(records)-1], err
+}
 
 // Freeze stops the server, which keeps its ports: what is sent to it stays unanswered
 // until Resume.

@@ -47,6 +47,11 @@ type Server struct {
 	TLS      *tls.Config // radsec; see ClientTLS
 	Local    Handler     // inproc
 
+	// UnsignedAccounting believes an Accounting-Response for its Response Authenticator.
+	// RFC 2866 has no Message-Authenticator, and FreeRADIUS sends none there. What a
+	// forger gains is that a record is lost (CVE-2024-3596); nobody is let in.
+	UnsignedAccounting bool
+
 	Priority int // the lowest number that answers is asked
 	Weight   int // share among equals; 0 is 1
 }

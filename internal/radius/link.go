@@ -310,7 +310,8 @@ func (l *link) accept(b []byte) error {
 	if f == nil {
 		return FaultUnexpected
 	}
-	reply, err := ParseReply(b, f.sent, t.secret)
+	unsigned := t.unsigned && len(b) > offCode && Code(b[offCode]) == CodeAccountingResponse
+	reply, err := parseReply(b, f.sent, t.secret, !unsigned)
 	if err != nil {
 		return err
 	}

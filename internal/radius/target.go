@@ -38,6 +38,7 @@ type target struct {
 	priority  int
 	weight    int
 	exposed   bool // UDP that others can read
+	unsigned  bool // see Server.UnsignedAccounting
 	m         *targetMetrics
 
 	mu      sync.Mutex
@@ -58,7 +59,7 @@ type target struct {
 func newTarget(c *Client, s *Server, transport Transport, port, addr string, secret Secret, m *metrics) *target {
 	return &target{
 		c: c, name: s.Name, port: port, transport: transport, addr: addr, secret: secret, local: s.Local,
-		priority: s.Priority, weight: max(s.Weight, 1), exposed: transport == UDP && leavesHost(addr),
+		priority: s.Priority, weight: max(s.Weight, 1), exposed: transport == UDP && leavesHost(addr), unsigned: s.UnsignedAccounting,
 		m: m.of(s.Name, port), changed: make(chan struct{}), gate: make(chan struct{}, 1), died: make(chan struct{}),
 	}
 }

@@ -72,7 +72,7 @@ func Expect(t testing.TB, x radius.Exchanger, name, password, session string, wa
 }
 
 // Account reports about a session that accept granted.
-func Account(t testing.TB, x radius.Exchanger, accept *radius.Packet, user, session string, status rfc2866.AcctStatusType) {
+func Account(t testing.TB, x radius.Exchanger, accept *radius.Packet, user, session string, status rfc2866.AcctStatusType, also ...func(*radius.Packet) error) {
 	t.Helper()
 	p := radius.NewRequest(radius.CodeAccountingRequest, radius.Secret{})
 	for _, err := range []error{
@@ -84,6 +84,11 @@ func Account(t testing.TB, x radius.Exchanger, accept *radius.Packet, user, sess
 		rfc2865.Class_Add(p, rfc2865.Class_Get(accept)),
 	} {
 		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, add := range also {
+		if err := add(p); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -19,10 +19,12 @@ type forwarding struct {
 	clients []*radius.Client
 }
 
-// forwardServers are the servers of a destination. Here their address is for accounting.
+// forwardServers are the servers of a destination. Here their address is for accounting,
+// and they are others' programs, which sign logins and not this.
 func forwardServers(f *config.Forward) ([]radius.Server, error) {
 	servers, _, err := peers.Servers(f.Servers, config.Identity{})
 	for i := range servers {
+		servers[i].UnsignedAccounting = true
 		if s := &servers[i]; f.Servers[i].Transport == config.TransportUDP {
 			s.Addr, s.AcctAddr = "", s.Addr
 		}
