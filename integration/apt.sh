@@ -12,6 +12,7 @@ packages=(
   tshark                      # reads the captures; brings dumpcap
   iperf3 iproute2 iputils-ping nftables procps curl
   keepalived nsd              # moves an address between nodes; serves their names
+  docker.io docker-compose debootstrap prometheus # the lab: its engine, and base images where there is no registry
   chromium fonts-dejavu-core  # looks at the portal as its users do
   gcc libc6-dev               # go test -race, and the guest's pppd plugin
   ca-certificates
