@@ -27,6 +27,7 @@ func (s *Server) account(ctx context.Context, t *ticket) (*radius.Packet, error)
 		return nil, dropNotStored
 	}
 	s.metrics.accounting[a.Status].Inc()
+	s.registered(ctx, t, a)
 	if s.forward != nil {
 		s.forward.Forward(t.client.Name, a, t.packet)
 	}

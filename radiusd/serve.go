@@ -236,10 +236,7 @@ func (s *Server) reply(ctx context.Context, t *ticket) (*radius.Packet, error) {
 	case kindAccounting:
 		return s.account(ctx, t)
 	case kindStatus:
-		if t.from.port == portAcct { // RFC 5997 §2.1
-			return radius.NewReply(t.packet, radius.CodeAccountingResponse), nil
-		}
-		return radius.NewReply(t.packet, radius.CodeAccessAccept), nil
+		return s.status(ctx, t)
 	case kindNone:
 	}
 	return nil, radius.FaultCode

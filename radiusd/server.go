@@ -26,6 +26,7 @@ type Server struct {
 	decider   Decider
 	accounter Accounter
 	forward   Forwarder // nil: none
+	nodes     Nodes     // nil: nobody wants to know
 	log       *slog.Logger
 	metrics   *metrics
 

@@ -66,6 +66,7 @@ func newRoot(c *cli) *cobra.Command {
 		mfaCommand(c),
 		lockoutCommand(c),
 		sessionCommand(c),
+		nodeCommand(c),
 		redisCommand(c),
 		deviceCommand(c),
 		policyCommand(c),

@@ -326,6 +326,17 @@ func NodeLive(node string) Key { return Key{"node:" + escape(node), ":live"} }
 // Nodes is {nodes}:seen, zset node → deadline in ms; life: as NodeLive.
 func Nodes() Key { return Key{"nodes", ":seen"} }
 
+// NodeStatus is {node:ID}:status, JSON, what a node has said of itself last; life: given
+// by nodes.
+func NodeStatus(node string) Key { return Key{"node:" + escape(node), ":status"} }
+
+// NodeDrain is {node:ID}:drain, JSON, the wish that a node drains; life: given by nodes.
+func NodeDrain(node string) Key { return Key{"node:" + escape(node), ":drain"} }
+
+// KnownNodes is {nodes}:known, zset node → deadline in ms, those with a NodeStatus; life:
+// the last deadline and lapsedFor.
+func KnownNodes() Key { return Key{"nodes", ":known"} }
+
 // FollowTurn is {follow}:turn, the service that looks after changes in the
 // directories for all; life: given by follow.
 func FollowTurn() Key { return Key{"follow", ":turn"} }

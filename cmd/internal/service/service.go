@@ -24,6 +24,7 @@ import (
 	"postern/authz/grant"
 	"postern/authz/inputs"
 	"postern/authz/mfa"
+	"postern/authz/nodes"
 	"postern/authz/posture/computers"
 	"postern/authz/session"
 	"postern/internal/config"
@@ -179,6 +180,7 @@ func New(cfg *config.Service, opts Options) (_ *Service, err error) {
 	if s.forward != nil {
 		s.server.ForwardTo(s.forward)
 	}
+	s.server.RegisterAt(nodes.New(s.store))
 	s.follower, err = follow.New(follow.Config{
 		Sessions: s.sessions, Store: s.store, Realms: s.directory.Followed(), Judge: s.decider, NAS: s.server.Dynamic(), Audit: audit,
 		Interval: cfg.Follow.Interval, Log: s.log, Metrics: opts.Registerer,
