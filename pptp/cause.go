@@ -37,6 +37,7 @@ const (
 	QuarantineTimeout               // no second factor in time
 	AdminReset                      // an operator or the service ended it
 	NodeShutdown                    // the node goes down
+	NodeDrained                     // it was the session's turn, at a node that drains
 )
 
 // causeInfo is what a cause looks like to each reader.
@@ -75,6 +76,7 @@ var causes = [...]causeInfo{
 	QuarantineTimeout: {"second factor not given in time", 3, rfc2866.AcctTerminateCause_Value_SessionTimeout, control.DisconnectAdminShutdown, "second factor not given in time"},
 	AdminReset:        {"ended by administrator", 1, rfc2866.AcctTerminateCause_Value_AdminReset, control.DisconnectAdminShutdown, "ended by administrator"},
 	NodeShutdown:      {"node shutting down", 1, rfc2866.AcctTerminateCause_Value_AdminReboot, control.DisconnectAdminShutdown, "server is shutting down"},
+	NodeDrained:       {"node drained", 1, rfc2866.AcctTerminateCause_Value_NASRequest, control.DisconnectAdminShutdown, "server is being emptied, please dial again"},
 }
 
 func (c Cause) info() *causeInfo {

@@ -87,7 +87,7 @@ func (n *Node) input(b *rxBatch, ms []gre.Message) {
 		}
 		s := n.calls.at[h.CallID].Load()
 		if s == nil {
-			n.metrics.drop(DropUnknownCall)
+			n.metrics.drop(n.stray(ms[i].Addr, now))
 			continue
 		}
 		if s.peer != ms[i].Addr {

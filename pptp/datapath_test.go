@@ -105,6 +105,7 @@ func newRig(t testing.TB, encrypt bool) *rig {
 	s := newSession(c, r.wire, 77, now)
 	id, _ := n.calls.take(now)
 	s.callID, s.shard, s.log = id, n.shards[int(id)%len(n.shards)], n.log
+	n.callers.enter(c.peer)
 	n.calls.put(id, s)
 	s.phase, s.inner, s.requireMPPE = phaseUp, testInner.As4(), encrypt
 	s.grant.addr = testInner
@@ -206,6 +207,10 @@ func TestDataPathRefuses(t *testing.T) {
 		{"not GRE", DropMalformed, func(_ *rig, m *gre.Message) { m.N = copy(m.Buf, "hello"); m.Addr = testPeer }},
 		{"unknown call", DropUnknownCall, func(r *rig, m *gre.Message) {
 			r.fromClient(m, good(), testPeer)
+			binary.BigEndian.PutUint16(m.Buf[6:], r.s.callID+1)
+		}},
+		{"wrong node", DropWrongNode, func(r *rig, m *gre.Message) {
+			r.fromClient(m, good(), netip.MustParseAddr("192.0.2.8"))
 			binary.BigEndian.PutUint16(m.Buf[6:], r.s.callID+1)
 		}},
 		{"another address guesses the call ID", DropWrongPeer, func(r *rig, m *gre.Message) {

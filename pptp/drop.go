@@ -10,6 +10,7 @@ const (
 	DropUnknown       Drop = iota
 	DropMalformed          // GRE: no enhanced GRE packet
 	DropUnknownCall        // GRE: no session has this call ID
+	DropWrongNode          // GRE: nobody calls from this address here, so the call is another node's
 	DropWrongPeer          // GRE: not the address the call was made from
 	DropDuplicate          // GRE: sequence number seen before, or too old
 	DropStrayAck           // GRE: acknowledges what was never sent
@@ -31,7 +32,7 @@ const (
 )
 
 var dropNames = [numDrops]string{
-	DropUnknown: "unknown", DropMalformed: "malformed GRE", DropUnknownCall: "unknown call",
+	DropUnknown: "unknown", DropMalformed: "malformed GRE", DropUnknownCall: "unknown call", DropWrongNode: "wrong node",
 	DropWrongPeer: "wrong peer", DropDuplicate: "duplicate", DropStrayAck: "stray acknowledgement",
 	DropBadFrame: "bad frame", DropWrongPhase: "wrong phase", DropProtocol: "unknown protocol",
 	DropCiphertext: "unexpected ciphertext", DropUndecryptable: "undecryptable",

@@ -42,6 +42,10 @@ const password = "correct horse"
 
 // service judges as radiusd does and keeps books.
 type service struct {
+	reported []*radius.Packet // Status-Servers
+	older    bool             // it knows nothing of duties
+	duty     radius.Duty
+
 	delay atomic.Int64 // of every answer, nanoseconds
 	away  atomic.Bool
 	retry atomic.Bool // refuse with R=1
@@ -88,6 +92,13 @@ func (s *service) Exchange(ctx context.Context, p *radius.Packet) (*radius.Packe
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if p.Code == radius.CodeStatusServer {
+		if s.reported = append(s.reported, p); !s.older {
+			reply := radius.NewReply(p, radius.CodeAccessAccept)
+			return reply, radius.AddDuty(reply, s.duty)
+		}
+		return radius.NewReply(p, radius.CodeAccessAccept), nil
+	}
 	if p.Code == radius.CodeAccountingRequest {
 		id := rfc2866.AcctSessionID_GetString(p)
 		switch rfc2866.AcctStatusType_Get(p) {

@@ -16,11 +16,13 @@ type metrics struct {
 	octets   [2]atomic.Uint64
 	sessions atomic.Int64 // with an address
 	calls    atomic.Int64
+	starting atomic.Int64 // calls without an address yet
 	// quarantined counts sessions, also those that have no address yet.
 	quarantined atomic.Int64
 
 	connections *prometheus.CounterVec // verdict
 	ended       *prometheus.CounterVec // cause
+	busy        *prometheus.CounterVec // why
 	oddities    *prometheus.CounterVec // why
 	logins      *prometheus.CounterVec // outcome
 	setup       prometheus.Histogram
@@ -59,6 +61,13 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	for v := control.Admitted; v <= control.SourceRate; v++ {
 		m.connections.WithLabelValues(v.String())
 	}
+	m.busy = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "postern_calls_refused_total",
+		Help: "Calls answered as busy, by why: stopping, draining, too many starting, full.",
+	}, []string{"why"})
+	for b := BusyStopping; b <= BusyFull; b++ {
+		m.busy.WithLabelValues(b.String())
+	}
 	for c := range causes {
 		m.ended.WithLabelValues(Cause(c).String())
 	}
@@ -72,10 +81,11 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help, ConstLabels: labels},
 			func() float64 { return float64(v.Load()) }))
 	}
-	reg.MustRegister(m.connections, m.ended, m.oddities, m.logins, m.setup)
+	reg.MustRegister(m.connections, m.ended, m.busy, m.oddities, m.logins, m.setup)
 	gauge("postern_sessions", "Sessions with an address.", func() float64 { return float64(m.sessions.Load()) })
 	gauge("postern_sessions_quarantined", "Sessions held back until their user has given a second factor.", func() float64 { return float64(m.quarantined.Load()) })
 	gauge("postern_calls", "Calls in any phase.", func() float64 { return float64(m.calls.Load()) })
+	gauge("postern_calls_starting", "Calls that have no address yet.", func() float64 { return float64(m.starting.Load()) })
 	gauge("postern_accounting_spooled", "Accounting records not yet answered.", func() float64 { return float64(m.spooled.Load()) })
 	for d := range m.drops {
 		counter("postern_packets_dropped_total", "Packets thrown away, by cause (see Drop in package pptp).",

@@ -67,10 +67,12 @@ type Node struct {
 
 	settings  atomic.Pointer[settings]
 	radius    atomic.Pointer[radius.Exchanger]
+	drain     *drain
 	admission *control.Admission
 	ctlConfig atomic.Pointer[control.Config]
 	shards    []*shard
 	calls     *callTable
+	callers   *callers
 	addrs     *addrTable
 	routed    routedTable
 	serial    atomic.Uint32 // of sessions
@@ -115,6 +117,7 @@ func New(cfg *config.Gateway, deps Deps) (*Node, error) {
 		name: string(cfg.Node), cfg: cfg, deps: deps, log: deps.Log, metrics: newMetrics(deps.Metrics), tun: deps.TUN,
 		epoch: now,
 		fence: &fence{filter: deps.Filter, posts: make(map[netip.Addr]*post)},
+		drain: newDrain(), callers: newCallers(),
 		calls: new(callTable), addrs: new(addrTable), stopped: make(chan struct{}),
 		conns: make(map[*controlConn]struct{}), socks: make(map[netip.Addr]gre.Conn),
 	}
@@ -248,6 +251,8 @@ func (n *Node) Start() error {
 	}
 	n.loop.Go(func() { n.fatal("tun", n.transmit()) }) // Wait waits
 	n.work.Go(n.accept)                                // Wait waits
+	n.work.Go(n.drainAway)                             // Wait waits
+	n.work.Go(n.report)                                // Wait waits
 	return nil
 }
 
@@ -342,23 +347,21 @@ func (n *Node) spawn(f func()) bool {
 
 // call answers an Outgoing-Call-Request.
 func (n *Node) call(c *controlConn, now time.Time, e control.CallRequest) {
-	n.mu.Lock()
-	stopping := n.stopping
-	n.mu.Unlock()
-	if stopping {
-		c.refuse(now, e.PeerCallID, control.CallBusy, control.ErrorNone)
+	if why := n.busy(); why != BusyUnknown {
+		n.turnAway(c, now, e.PeerCallID, why)
 		return
 	}
 	sock, err := n.greFor(c.local)
 	if err != nil {
 		n.log.Error("GRE socket", "local", c.local, "error", err)
+		n.metrics.starting.Add(-1)
 		c.refuse(now, e.PeerCallID, control.CallGeneralError, control.ErrorNoResource)
 		return
 	}
 	id, ok := n.calls.take(now)
 	if !ok {
-		n.log.Warn("call refused, no call ID is free", "peer", c.peer)
-		c.refuse(now, e.PeerCallID, control.CallBusy, control.ErrorNone)
+		n.metrics.starting.Add(-1)
+		n.turnAway(c, now, e.PeerCallID, BusyFull)
 		return
 	}
 	s := newSession(c, sock, e.PeerCallID, now)
@@ -368,6 +371,7 @@ func (n *Node) call(c *controlConn, now time.Time, e control.CallRequest) {
 	n.metrics.calls.Add(1)
 	s.shard.enter()
 	defer s.shard.leave()
+	n.callers.enter(s.peer)
 	n.calls.put(id, s) // before the answer: the client may send at once
 	if err := c.accept(now, s); err != nil {
 		s.close(now, LostControl)
@@ -379,6 +383,7 @@ func (n *Node) call(c *controlConn, now time.Time, e control.CallRequest) {
 // forget takes an ended session out of the tables and tells its peer.
 func (n *Node) forget(s *session, now time.Time) {
 	n.calls.free(s.callID, now)
+	n.callers.leave(s.peer, now)
 	n.spawn(func() { // counted in spawn, waited for in Wait
 		s.lower(s.post)
 		s.conn.farewell(now, s.callID, s.cause)

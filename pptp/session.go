@@ -75,6 +75,7 @@ type session struct {
 	clientName    string // LCP Identification: claims
 	clientVersion string
 	asking        bool // a service has been asked and has not answered
+	settled       bool // it does not count as starting any more
 	accepted      bool // a service has accepted: a Stop is owed
 	started       bool // Accounting-Start was handed over
 	grant         grant
@@ -585,6 +586,7 @@ func (s *session) up(now time.Time) {
 		return
 	}
 	s.lead()
+	s.settle()
 	s.phase, s.loginBy = phaseUp, time.Time{}
 	s.shard.tx.Lock()
 	s.out.open = true
@@ -610,6 +612,14 @@ func (s *session) up(now time.Time) {
 	s.log.Info("session up", "user", redact(s.user), "address", s.grant.addr, "mppe", r.SendBits.String(), "mru", s.out.mru,
 		"filter", s.grant.enforce.name())
 	s.account(now, acctStart)
+}
+
+// settle: the session does not need a starting one's care any more.
+func (s *session) settle() {
+	if !s.settled {
+		s.settled = true
+		s.node.metrics.starting.Add(-1)
+	}
 }
 
 // down: IPCP has left Opened; the session goes back to negotiating.
@@ -728,6 +738,7 @@ func (s *session) gone(now time.Time) {
 		return
 	}
 	s.shut()
+	s.settle()
 	s.phase = phaseGone
 	s.shard.wheel.stop(&s.timer)
 	if s.started {

@@ -73,6 +73,9 @@ type Limits struct {
 	PerSourceRate int `yaml:"per_source_rate" default:"60" min:"1" max:"60000"`
 	// MaxCalls is the number of sessions of the node.
 	MaxCalls int `yaml:"max_calls" default:"4096" min:"1" max:"65535"`
+	// Starting is the number of calls that have no address yet. Who calls beyond them is
+	// told that the node is busy, so that logins that have begun also end.
+	Starting int `yaml:"starting" default:"512" min:"1" max:"65535"`
 	// CallsPerConnection is the number of calls on one control connection.
 	CallsPerConnection int `yaml:"calls_per_connection" default:"16" min:"1" max:"65535"`
 }
