@@ -6,7 +6,7 @@ FUZZTIME ?= 3m
 BENCH ?= .
 GOTEST := go run ./internal/housekeeping/gotest
 
-.PHONY: agent build check fmt vet lint rules test versions unit integration lab fuzz bench
+.PHONY: agent build check fmt vet lint rules test versions unit integration lab fuzz bench soak
 
 build:
 	go build -trimpath -o bin/ ./cmd/...
@@ -66,7 +66,12 @@ unit:
 # Root, a TUN device and network namespaces. -p 1: two guests at a time is what two
 # cores bear.
 integration:
-	$(GOTEST) -tags integration -count=1 -p 1 -timeout 30m ./integration/...
+	$(GOTEST) -tags integration -count=1 -p 1 -timeout 30m ./integration/... ./cmd/internal/faults
+
+# Faults while people log in, for as long as FOR says: make soak FOR=8h
+FOR ?= 10m
+soak:
+	go test -tags integration -count=1 -timeout 0 -v -run TestFaults ./cmd/internal/faults -args -for=$(FOR)
 
 lab:
 	go run ./cmd/postern lab

@@ -16,6 +16,7 @@ import (
 
 	"postern/authz/session"
 	"postern/cmd/internal/faults/history"
+	"postern/internal/store"
 	"postern/internal/store/redistest"
 )
 
@@ -32,7 +33,7 @@ func TestFaults(t *testing.T) {
 	c := redistest.StartCluster(t, 1)
 	w := newWorld(t, layout{
 		services: 2, nases: 5, plants: 60, staff: 200, guests: 30, pool: "198.18.0.10-198.18.0.159",
-		store: []string{"urls: [" + strings.Join(c.URLs(), ", ") + "]", "timeout: 2s"},
+		store: []string{"urls: [" + strings.Join(c.URLs(), ", ") + "]", "timeout: 2s", "replicas_ack: 1"},
 	})
 	things := w.breakable()
 	for i := range 3 {
@@ -67,7 +68,8 @@ func (w *world) trial(things []fault, whole func()) {
 	w.await("the registry has what is up", silence+sweep+30*time.Second, func() bool {
 		live, err := w.sessions.AllIDs(t.Context())
 		slices.Sort(live)
-		return err == nil && slices.Equal(live, w.up())
+		up := w.up()
+		return err == nil && slices.Equal(live, up) && w.leased() == len(up)
 	})
 	if n := len(w.up()); n < 10 {
 		t.Errorf("%d tunnels are up", n)
@@ -97,13 +99,16 @@ func (w *world) trial(things []fault, whole func()) {
 	for _, f := range history.Check(r) {
 		t.Error(f)
 	}
+	if n := w.leased(); n != 0 {
+		t.Errorf("%d addresses are leased", n)
+	}
 	total := 0
 	for _, n := range begun {
 		total += n
 	}
 	t.Logf("%v", w)
 	t.Logf("%d faults: %v", total, begun)
-	t.Logf("%d events in the history, %d live, %d leased", len(r.Events), len(r.Live), len(r.Leased))
+	t.Logf("%d events in the history, %d live, %d leased", len(r.Events), len(r.Live), w.leased())
 }
 
 // up are the sessions whose tunnels are.
@@ -117,6 +122,15 @@ func (w *world) up() (ids []string) {
 	}
 	slices.Sort(ids)
 	return ids
+}
+
+// leased is how many addresses of the pool are; -1: the store does not say.
+func (w *world) leased() int {
+	op := &store.Leased{Pool: "all"}
+	if w.store.Do(w.t.Context(), store.Seq{op}) != nil {
+		return -1
+	}
+	return op.N
 }
 
 // hangUp ends all tunnels of a NAS.

@@ -114,6 +114,7 @@ key_ring_file: keys
 users_file: users
 policy_file: policy.yaml
 audit: {file: %[1]s.audit}
+disclose: full
 session: {interim: 60s, start: %[5]v}
 follow: {interval: 0s}
 accounting: {history: 5000000}
@@ -240,11 +241,13 @@ func (w *world) populate(l layout) {
 				w.t.Fatal(err)
 			}
 			if token {
-				e, err := verifier.Enroll(w.t.Context(), time.Now(), u.name, "telephone")
-				if err != nil {
-					w.t.Fatal(err)
-				}
-				u.secret = e.Secret
+				w.await("a token for "+u.name, 20*time.Second, func() bool { // replicas come up one by one
+					e, err := verifier.Enroll(w.t.Context(), time.Now(), u.name, "telephone")
+					if err == nil {
+						u.secret = e.Secret
+					}
+					return err == nil
+				})
 			}
 			made = append(made, u)
 		}
