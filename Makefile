@@ -6,7 +6,7 @@ FUZZTIME ?= 3m
 BENCH ?= .
 GOTEST := go run ./internal/housekeeping/gotest
 
-.PHONY: agent build check fmt vet lint rules test versions unit integration lab fuzz bench soak
+.PHONY: agent build check fmt vet lint rules test versions unit integration lab fuzz scale bench soak
 
 build:
 	go build -trimpath -o bin/ ./cmd/...
@@ -83,6 +83,11 @@ fuzz:
 	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")" </dev/null || exit 1; \
 	  done; \
 	done
+
+# What logins and sessions cost, with 1, 2 and 4 services: a table, in about five minutes.
+scale: export POSTERN_SCALE := 1
+scale:
+	go test -count=1 -v -timeout 30m -run '^TestScale$$' ./cmd/internal/scale
 
 bench:
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...

@@ -91,6 +91,7 @@ address, for session.pending (a minute) until it forgets it: the pool must be la
 	fl.IntVar(&o.InFlight, "in-flight", swarm.DefaultInFlight, "so many at once, at most")
 	fl.BoolVar(&o.Accounting, "accounting", false, "report sessions: Start, Interim, Stop")
 	fl.DurationVar(&o.Hold, "hold", 0, "with --accounting: for how long sessions stay")
+	fl.DurationVar(&o.Interim, "interim", 0, "with --accounting: report sessions so often (default: as the service asks)")
 	fl.StringVar(&o.NAS, "nas", "swarm", "NAS-Identifier")
 	fl.IntVar(&o.Nodes, "nodes", 1, "so many NAS, their names numbered")
 	fl.StringVar(&sources, "sources", swarm.DefaultSources.String(), "`PREFIX` of the clients' own addresses; each user has one of it")

@@ -35,11 +35,12 @@ type Radius struct {
 	Count     uint64        // of logins; 0: until Duration
 	InFlight  int           // logins under way at once, at most; 0: DefaultInFlight
 
-	// Accounting reports each session: Start, Interims as the service wants them, and
-	// Stop after Hold. Without it a service holds every session, with its address, until
-	// it has waited long enough for a Start.
+	// Accounting reports each session: Start, Interims, and Stop after Hold. Without it a
+	// service holds every session, with its address, until it has waited long enough for a
+	// Start.
 	Accounting bool
 	Hold       time.Duration
+	Interim    time.Duration // 0: as the service wants them
 
 	NAS     string       // NAS-Identifier; "": swarm
 	Nodes   int          // so many NAS, their names numbered; 0: one
@@ -63,10 +64,12 @@ func (o *Radius) check() error {
 		return errors.New("no users")
 	case o.Duration <= 0 && o.Count == 0:
 		return errors.New("neither a duration nor a number of logins")
-	case o.Rate < 0 || o.InFlight < 0 || o.Hold < 0 || o.Nodes < 0:
+	case o.Rate < 0 || o.InFlight < 0 || o.Hold < 0 || o.Interim < 0 || o.Nodes < 0:
 		return errors.New("a negative number")
 	case o.Hold > 0 && !o.Accounting:
 		return errors.New("sessions are held only with accounting: nothing else tells the service of them")
+	case o.Interim > 0 && !o.Accounting:
+		return errors.New("Interims are sent only with accounting")
 	case o.Sources.IsValid() && !o.Sources.Addr().Is4():
 		return errors.New("the sources are no IPv4 prefix")
 	}
@@ -284,6 +287,9 @@ func (r *radiusRun) session(ctx, polite context.Context, l *login, g granted) {
 	cause := rfc2866.AcctTerminateCause_Value_UserRequest
 	r.account(ctx, StepStart, l, g, start, rfc2866.AcctStatusType_Value_Start, 0)
 	interim := time.Duration(g.interim) * time.Second
+	if r.o.Interim > 0 {
+		interim = r.o.Interim
+	}
 	for alive := true; alive; {
 		wait := time.Duration(1<<63 - 1)
 		if interim > 0 {

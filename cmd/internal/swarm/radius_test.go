@@ -75,9 +75,9 @@ func TestRadiusLogins(t *testing.T) {
 // Sessions are held, each with an address of its own, and end with a Stop.
 func TestRadiusAccounting(t *testing.T) {
 	r := newRig(t, 20, 0)
-	res := runRadius(t, Radius{Servers: []radius.Server{r.server}, Users: r.plain[:20], Count: 20, Accounting: true, Hold: 500 * time.Millisecond, Nodes: 3})
+	res := runRadius(t, Radius{Servers: []radius.Server{r.server}, Users: r.plain[:20], Count: 20, Accounting: true, Hold: 500 * time.Millisecond, Interim: 200 * time.Millisecond, Nodes: 3})
 	counted(t, res, Counts{Started: 20, Accepted: 20})
-	if s := steps(res); s["start"] != 20 || s["stop"] != 20 {
+	if s := steps(res); s["start"] != 20 || s["stop"] != 20 || s["interim"] < 20 {
 		t.Errorf("steps %v", s)
 	}
 	if res.Peak < 2 || res.Peak > 20 {
@@ -199,6 +199,7 @@ func TestRadiusChecksItsOptions(t *testing.T) {
 		"neither a duration": func(o *Radius) { o.Count = 0 },
 		"a negative number":  func(o *Radius) { o.Rate = -1 },
 		"only with":          func(o *Radius) { o.Hold = 1 },
+		"Interims are sent":  func(o *Radius) { o.Interim = 1 },
 		"no IPv4 prefix":     func(o *Radius) { o.Sources = netip.MustParsePrefix("2001:db8::/64") },
 	} {
 		bad := good
