@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"postern/cmd/internal/cmdtest"
 	"postern/cmd/internal/swarm"
 	"postern/internal/store/redistest"
@@ -21,7 +23,6 @@ type usage struct {
 	service, redis    float64 // seconds of CPU
 	scripts, commands float64 // commands: also those in scripts
 	in, out           float64 // octets, as Redis sees them
-	memory            float64
 	busiest           float64 // seconds of CPU of the Redis server that used most
 	perServer         []float64
 	at                time.Time
@@ -66,7 +67,7 @@ func (u *usage) add(t *testing.T, r *redistest.Server) (used float64) {
 	t.Helper()
 	c := r.Client()
 	defer c.Close()
-	info, err := c.InfoMap(t.Context(), "cpu", "stats", "memory", "commandstats").Result()
+	info, err := c.InfoMap(t.Context(), "cpu", "stats", "commandstats").Result()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +80,6 @@ func (u *usage) add(t *testing.T, r *redistest.Server) (used float64) {
 	}
 	u.in += number("Stats", "total_net_input_bytes")
 	u.out += number("Stats", "total_net_output_bytes")
-	u.memory += number("Memory", "used_memory")
 	for command, text := range info["Commandstats"] {
 		calls, _, _ := strings.Cut(strings.TrimPrefix(text, "calls="), ",")
 		n, err := strconv.ParseFloat(calls, 64)
@@ -95,11 +95,37 @@ func (u *usage) add(t *testing.T, r *redistest.Server) (used float64) {
 	return number("CPU", "used_cpu_user") + number("CPU", "used_cpu_sys")
 }
 
+// memory is what all keys of a server take, in octets, without the server's own buffers.
+func memory(t *testing.T, r *redistest.Server) (sum float64) {
+	t.Helper()
+	c := r.Client()
+	defer c.Close()
+	for cursor := uint64(0); ; {
+		keys, next, err := c.Scan(t.Context(), cursor, "*", 1000).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		pipe := c.Pipeline()
+		for _, k := range keys {
+			pipe.MemoryUsage(t.Context(), k, 0)
+		}
+		all, _ := pipe.Exec(t.Context()) // a key may have expired since, and counts nothing
+		for _, one := range all {
+			if m, ok := one.(*redis.IntCmd); ok {
+				sum += float64(m.Val())
+			}
+		}
+		if cursor = next; cursor == 0 {
+			return sum
+		}
+	}
+}
+
 // since is what was used from then to now.
 func (u usage) since(then usage) usage {
 	d := usage{
 		service: u.service - then.service, redis: u.redis - then.redis, scripts: u.scripts - then.scripts, commands: u.commands - then.commands,
-		in: u.in - then.in, out: u.out - then.out, memory: u.memory - then.memory, at: u.at,
+		in: u.in - then.in, out: u.out - then.out, at: u.at,
 	}
 	for i := range u.perServer {
 		d.busiest = max(d.busiest, u.perServer[i]-then.perServer[i])
@@ -107,7 +133,7 @@ func (u usage) since(then usage) usage {
 	return d
 }
 
-// load is a `postern swarm radius` that runs.
+// load is a `postern swarm` that runs.
 type load struct {
 	cmd    *exec.Cmd
 	result string
@@ -116,11 +142,21 @@ type load struct {
 
 func (s *site) load(t *testing.T, args ...string) *load {
 	t.Helper()
+	return s.swarm(t, "radius", append(append(args, "--timeout", "5s"), s.where...))
+}
+
+// dial is a `postern swarm pptp` that runs.
+func (s *site) dial(t *testing.T, args ...string) *load {
+	t.Helper()
+	return s.swarm(t, "pptp", append(args, "--users", s.path("load.csv")))
+}
+
+func (s *site) swarm(t *testing.T, mode string, args []string) *load {
+	t.Helper()
 	l := &load{result: s.path("result.json"), said: &strings.Builder{}}
-	args = append([]string{"-q", "swarm", "radius", "--json", l.result, "--tolerate", "100", "--timeout", "5s"}, append(args, s.where...)...)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	t.Cleanup(cancel)
-	l.cmd = exec.CommandContext(ctx, cmdtest.Path("postern"), args...)
+	l.cmd = exec.CommandContext(ctx, cmdtest.Path("postern"), append([]string{"-q", "swarm", mode, "--json", l.result, "--tolerate", "100"}, args...)...)
 	l.cmd.Stdout, l.cmd.Stderr = l.said, l.said
 	if err := l.cmd.Start(); err != nil {
 		t.Fatal(err)

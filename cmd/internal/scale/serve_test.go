@@ -47,16 +47,16 @@ func newSite(t *testing.T, services, users int, urls []string) *site {
 		s.write(t, name+".yaml", fmt.Sprintf(`node: %s
 radius: {auth_listen: %q, acct_listen: %q}
 clients: [{name: load, networks: [127.0.0.0/8], secret_file: secret}]
-store: {kind: redis, urls: ["%s"]%s}
+store: {kind: redis, urls: ["%s"]}
 key_ring_file: keys
 users_file: users
 policy_file: policy.yaml
 audit: {file: %[1]s.audit}
-metrics: {listen: %[6]q}
+metrics: {listen: %[5]q}
 session: {interim: 60s}
 follow: {interval: 0s}
 log: {level: warn}
-`, name, auth[i], acct[i], strings.Join(urls, `", "`), topology(urls), health))
+`, name, auth[i], acct[i], strings.Join(urls, `", "`), health))
 		if i == 0 {
 			cmdtest.Must(t, "", "postern", "--config", s.path(name+".yaml"), "keyring", "create")
 			cmdtest.Must(t, "", "postern", "--config", s.path(name+".yaml"), "swarm", "users", s.path("load.csv"), "-n", fmt.Sprint(users), "-g", "Load")
@@ -65,13 +65,6 @@ log: {level: warn}
 	}
 	s.where = []string{"--server", strings.Join(auth, ","), "--acct", strings.Join(acct, ","), "--secret-file", s.path("secret"), "--users", s.path("load.csv")}
 	return s
-}
-
-func topology(urls []string) string {
-	if len(urls) > 1 {
-		return ", cluster: true"
-	}
-	return ""
 }
 
 // start starts a service and waits until it listens.
