@@ -69,7 +69,7 @@ func (o *Radius) check() error {
 	case o.Hold > 0 && !o.Accounting:
 		return errors.New("sessions are held only with accounting: nothing else tells the service of them")
 	case o.Interim > 0 && !o.Accounting:
-		return errors.New("Interims are sent only with accounting")
+		return errors.New("accounting is wanted where Interims are")
 	case o.Sources.IsValid() && !o.Sources.Addr().Is4():
 		return errors.New("the sources are no IPv4 prefix")
 	}
