@@ -199,7 +199,7 @@ func TestRadiusChecksItsOptions(t *testing.T) {
 		"neither a duration": func(o *Radius) { o.Count = 0 },
 		"a negative number":  func(o *Radius) { o.Rate = -1 },
 		"only with":          func(o *Radius) { o.Hold = 1 },
-		"Interims are sent":  func(o *Radius) { o.Interim = 1 },
+		"accounting is wanted": func(o *Radius) { o.Interim = 1 },
 		"no IPv4 prefix":     func(o *Radius) { o.Sources = netip.MustParsePrefix("2001:db8::/64") },
 	} {
 		bad := good
