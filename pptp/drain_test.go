@@ -145,6 +145,7 @@ func TestStartingLimit(t *testing.T) {
 				t.Error(err)
 			}
 		}
+		time.Sleep(time.Second) // a client is up before the node has heard its last word
 		if in != limit || away != crowd-limit || w.node.Sessions() != limit {
 			t.Errorf("%d came in, %d were turned away", in, away)
 		}
