@@ -211,7 +211,7 @@ func (d *dialler) run() {
 				break
 			}
 			cut = time.Now()
-			if !sleep(d.polite, settle()) {
+			if !sleep(d.polite, client.Settle()) {
 				break
 			}
 		}
@@ -226,7 +226,7 @@ func (d *dialler) run() {
 // was cut, zero if it was not.
 func (d *dialler) dial(cut time.Time) (s *client.Session, again bool) {
 	d.t.started()
-	var wait backoff
+	var wait client.Backoff
 	for try := 1; ; try++ {
 		s, err := d.attempt()
 		if err == nil {
@@ -250,7 +250,7 @@ func (d *dialler) dial(cut time.Time) (s *client.Session, again bool) {
 		}
 		d.t.retried(why)
 		d.serving++
-		if !sleep(d.polite, wait.next()) {
+		if !sleep(d.polite, wait.Next()) {
 			d.ended(Unfinished, "")
 			return nil, false
 		}
