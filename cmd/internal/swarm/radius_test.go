@@ -194,13 +194,13 @@ func TestRadiusChecksItsOptions(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, breakIt := range map[string]func(*Radius){
-		"no server":          func(o *Radius) { o.Servers = nil },
-		"no users":           func(o *Radius) { o.Users = nil },
-		"neither a duration": func(o *Radius) { o.Count = 0 },
-		"a negative number":  func(o *Radius) { o.Rate = -1 },
-		"only with":          func(o *Radius) { o.Hold = 1 },
+		"no server":            func(o *Radius) { o.Servers = nil },
+		"no users":             func(o *Radius) { o.Users = nil },
+		"neither a duration":   func(o *Radius) { o.Count = 0 },
+		"a negative number":    func(o *Radius) { o.Rate = -1 },
+		"only with":            func(o *Radius) { o.Hold = 1 },
 		"accounting is wanted": func(o *Radius) { o.Interim = 1 },
-		"no IPv4 prefix":     func(o *Radius) { o.Sources = netip.MustParsePrefix("2001:db8::/64") },
+		"no IPv4 prefix":       func(o *Radius) { o.Sources = netip.MustParsePrefix("2001:db8::/64") },
 	} {
 		bad := good
 		breakIt(&bad)
