@@ -308,8 +308,13 @@ func (d *Decider) finish(ctx context.Context, l *login, reason Reason) Reason {
 		reason = StoreDown
 	}
 	if c.opening.Repeated() { // the session is another service's, which let the same attempt in
-		if err := c.opening.Settle(ctx); err != nil && l.rec.Err == nil {
-			l.rec.Err = err // what stays behind lapses by itself
+		if err := c.opening.Settle(ctx, reason == Permitted); err != nil {
+			if l.rec.Err == nil {
+				l.rec.Err = err // what stays behind lapses by itself
+			}
+			if reason == Permitted { // the NAS asks again
+				reason = StoreDown
+			}
 		}
 		if reason != Permitted {
 			l.commit = nil

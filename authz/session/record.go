@@ -109,6 +109,7 @@ type Record struct {
 	Due      time.Time `json:"due,omitzero"`       // when it is to be looked at again at the latest; zero: when something changes
 	Settled  string    `json:"settled,omitempty"`  // by which call of Settle
 
+	Joined  bool      `json:"joined,omitempty"` // two services have let the same attempt in
 	State   State     `json:"state"`
 	Opened  time.Time `json:"opened"`
 	Started time.Time `json:"started,omitzero"`

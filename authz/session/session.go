@@ -193,24 +193,55 @@ func (o *Opening) Moved(ctx context.Context, pool string) error {
 	return nil
 }
 
-// Settle takes a repeated commit back where the session has ended meanwhile. Of one that
-// lives the commit has changed nothing: deadlines are moved later only.
-func (o *Opening) Settle(ctx context.Context) error {
-	_, found, err := o.r.Get(ctx, o.rec.ID)
-	if err != nil || found {
-		return err
+// errGone: the service that had opened the session first has taken that back.
+var errGone = errors.New("the session that this attempt had opened is gone")
+
+// Settle joins the session that a repeated commit found, where the login is let in here as
+// well: from then on nobody abandons it. Where it has ended meanwhile, or was abandoned,
+// the commit is taken back, and where it was abandoned a login that would be let in fails.
+// Of a session that lives the commit has changed nothing else: deadlines are moved later
+// only.
+func (o *Opening) Settle(ctx context.Context, letIn bool) error {
+	for range changes {
+		seen, err := o.r.Look(ctx, o.rec.ID)
+		switch {
+		case err != nil:
+			return err
+		case len(seen) == 0:
+			marks := &store.Marks{Key: store.SessionMarks(o.rec.ID)}
+			err := o.r.store.Do(ctx, append(o.r.forget(o.rec), store.Seq{marks})...)
+			if err != nil || !letIn || marks.Last[fieldSeq] >= markEnd {
+				return err
+			}
+			return fmt.Errorf("session %s: %w", o.rec.ID, errGone)
+		case !letIn || seen[0].State != Pending || seen[0].Joined:
+			return nil
+		}
+		joined := seen[0].Record
+		joined.Joined = true
+		op := &store.Swap{Key: store.Session(o.rec.ID), Old: seen[0].raw, New: joined.marshal(), TTL: o.r.Silence() + recordSlack}
+		if err := o.r.store.Do(ctx, store.Seq{op}); err != nil || op.OK {
+			return err
+		}
 	}
-	return o.r.store.Do(ctx, o.r.forget(o.rec)...)
+	return fmt.Errorf("session %s: %w", o.rec.ID, errChanging)
 }
 
 // Abandon takes back what a commit did whose guard was lost or whose pool was
-// exhausted. It is tidiness: what stays lapses by itself.
+// exhausted, unless the session has been reported, or joined by another service that let
+// the same attempt in: a service may stand still before it comes to this. It is tidiness:
+// what stays lapses by itself.
 func (r *Registry) Abandon(ctx context.Context, rec Record) error {
-	seqs := []store.Seq{
-		noSeat(&rec),
-		slices.Concat(store.Seq{&store.Delete{Key: store.Session(rec.ID)}, &store.Delete{Key: store.SessionMarks(rec.ID)}}, noWaits(rec.ID), noPlaces(&rec)),
-		{&store.Leave{Key: store.NodeLive(rec.Node), Member: rec.ID}},
+	seen, err := r.Look(ctx, rec.ID)
+	if err != nil || len(seen) == 0 || seen[0].State != Pending || seen[0].Joined {
+		return err
 	}
+	still := &store.Swap{Key: store.Session(rec.ID), Old: seen[0].raw, New: seen[0].raw, TTL: recordSlack}
+	own := slices.Concat(store.Seq{still, &store.Delete{Key: store.Session(rec.ID)}, &store.Delete{Key: store.SessionMarks(rec.ID)}}, noWaits(rec.ID), noPlaces(&rec))
+	if err := r.store.Do(ctx, own); err != nil || !still.OK {
+		return err
+	}
+	seqs := []store.Seq{noSeat(&rec), {&store.Leave{Key: store.NodeLive(rec.Node), Member: rec.ID}}}
 	return r.store.Do(ctx, append(seqs, release(rec)...)...)
 }
 
