@@ -29,7 +29,7 @@ func engine(t *testing.T) []string {
 	if os.Geteuid() != 0 {
 		t.Skip("no Docker engine runs, and starting one needs root")
 	}
-	for _, tool := range []string{"docker", "dockerd", "containerd", "debootstrap"} {
+	for _, tool := range []string{"docker", "dockerd", "containerd", "debootstrap", "iptables-save"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skipf("%s is not installed (integration/apt.sh)", tool)
 		}
@@ -39,6 +39,7 @@ func engine(t *testing.T) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	restore := keepHost(t)
 	host := "unix://" + filepath.Join(dir, "socket")
 	var said bytes.Buffer
 	cmd := exec.Command("dockerd", "--data-root", filepath.Join(dir, "data"), "--exec-root", filepath.Join(dir, "exec"),
@@ -62,6 +63,9 @@ func engine(t *testing.T) []string {
 		if t.Failed() {
 			text := said.String()
 			t.Logf("dockerd said at last:\n%s", text[max(0, len(text)-4000):])
+		}
+		if err := restore(); err != nil {
+			t.Errorf("the host's network: %v", err)
 		}
 		if err := sweep(dir); err != nil {
 			t.Errorf("the engine's data is left in %s: %v", dir, err)
