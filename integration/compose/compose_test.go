@@ -103,7 +103,7 @@ curl -s -o /dev/null -m 1 -w '%{http_code}\n' http://` + host + `:8080/
 curl -s -o /dev/null -m 3 -w '%{http_code}\n' --cacert /lab/client/ca.pem --resolve portal.lab.example:8443:` + network + `.1.21 https://portal.lab.example:8443/
 wait
 cat /tmp/held`
-	out, err := l.inClient(t.Context(), "sh", "-c", script).CombinedOutput()
+	out, err := l.inClient(l.ctx, "sh", "-c", script).CombinedOutput()
 	lines := strings.Split(string(out), "\n")
 	if err != nil || len(lines) < 4 || !strings.HasPrefix(lines[0], "302 https://portal.lab.example:8443/s/") || lines[1] != "000" || !strings.HasPrefix(lines[2], "200") && !strings.HasPrefix(lines[2], "30") {
 		t.Errorf("in quarantine: %v\n%s", err, out)

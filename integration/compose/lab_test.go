@@ -44,8 +44,12 @@ func timed(name string, f func()) {
 	steps = append(steps, fmt.Sprintf("%s %.0f s", name, time.Since(began).Seconds()))
 }
 
+// cleanTime is what ending the lab and its engine takes at most.
+const cleanTime = 2*time.Minute + 2*engineTime
+
 // lab is the composition.
 type lab struct {
+	ctx        context.Context // ends a while before go test's patience does: what was started is ended then, too
 	root       string
 	env        []string
 	compose    []string // the command
@@ -58,7 +62,12 @@ func newLab(t *testing.T) *lab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &lab{root: root, env: engine(t)}
+	ctx, cancel := t.Context(), func() {}
+	if late, ok := t.Deadline(); ok {
+		ctx, cancel = context.WithDeadline(ctx, late.Add(-cleanTime))
+	}
+	t.Cleanup(cancel)
+	l := &lab{ctx: ctx, root: root, env: engine(t)}
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -68,7 +77,7 @@ func newLab(t *testing.T) *lab {
 	_ = free.Close()
 	l.env = append(l.env, "COMPOSE_PROJECT_NAME="+project, "COMPOSE_PROFILES=none", "LAB_NET="+network, "LAB_PROMETHEUS="+port)
 	l.compose = []string{"docker-compose"}
-	if c := l.command(t.Context(), "docker", "compose", "version"); c.Run() == nil {
+	if c := l.command(l.ctx, "docker", "compose", "version"); c.Run() == nil {
 		l.compose = []string{"docker", "compose"}
 	} else if _, err := exec.LookPath("docker-compose"); err != nil {
 		t.Skip("docker-compose is not installed (integration/apt.sh)")
@@ -86,7 +95,7 @@ func (l *lab) command(ctx context.Context, name string, args ...string) *exec.Cm
 func (l *lab) run(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	var out, errs bytes.Buffer
-	cmd := l.command(t.Context(), name, args...)
+	cmd := l.command(l.ctx, name, args...)
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Run(); err != nil {
 		text := out.String() + errs.String()
@@ -107,7 +116,7 @@ func (l *lab) build(t *testing.T) {
 	t.Helper()
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		c := l.command(t.Context(), l.compose[0], append(slices.Clone(l.compose[1:]), "build", "dc")...)
+		c := l.command(l.ctx, l.compose[0], append(slices.Clone(l.compose[1:]), "build", "dc")...)
 		if out, err := c.CombinedOutput(); err != nil {
 			t.Errorf("build dc: %v\n%s", err, out[max(0, len(out)-4000):])
 		}
@@ -198,7 +207,7 @@ func (l *lab) inClient(ctx context.Context, args ...string) *exec.Cmd {
 // dial is `postern dial` there, with everything it printed.
 func (l *lab) dial(t *testing.T, args ...string) ([]event, string, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(l.ctx, time.Minute)
 	defer cancel()
 	var out, errs bytes.Buffer
 	cmd := l.inClient(ctx, append([]string{"postern", "-o", "json", "dial"}, args...)...)
@@ -247,7 +256,7 @@ type session struct {
 // stay starts one. It ends with the test, or by itself.
 func (l *lab) stay(t *testing.T, args ...string) *session {
 	t.Helper()
-	cmd := l.inClient(t.Context(), append([]string{"postern", "-o", "json", "dial"}, args...)...)
+	cmd := l.inClient(l.ctx, append([]string{"postern", "-o", "json", "dial"}, args...)...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
