@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -79,9 +80,9 @@ func TestSchemaForward(t *testing.T) {
 			runs, cut := 0, errors.New("cut off")
 			store.Migrations(t, func(ctx context.Context, each store.Each) error {
 				runs++
-				n := 0
+				var n atomic.Int64 // each primary has a goroutine of its own
 				return each(ctx, "{user:*}:fail", func(ctx context.Context, key string) error {
-					if n++; runs == 1 && n > users/10 {
+					if n.Add(1) > users/10 && runs == 1 {
 						return cut
 					}
 					return c.Rename(ctx, key, strings.TrimSuffix(key, ":fail")+":lost").Err()

@@ -213,7 +213,7 @@ func status(t *testing.T, h radius.Handler) exchange {
 // TestRecord writes the recording, when it is asked to.
 func TestRecord(t *testing.T) {
 	if !*record {
-		t.Skip("writes testdata/previous with -record only")
+		return // nothing is missing: see TestNothingUnlearned
 	}
 	var b bytes.Buffer
 	b.WriteString("# What node and service of the release before said to one another.\n# Made by: go test ./cmd/internal/node -run TestRecord -record\n")
