@@ -591,26 +591,27 @@ func reserve(t *testing.T, b Backend) {
 
 // Places of one millisecond keep their order, and lapse.
 func reserveOrder(t *testing.T, b Backend) {
-	ask := func(id string, life time.Duration) *store.Reserve {
+	ask := func(user, id string, life time.Duration) *store.Reserve {
 		op := &store.Reserve{
-			Key: store.UserPlaces("a"), Fails: store.UserAsked("a"), Known: store.UserCeiling("a"), ID: id, For: life,
+			Key: store.UserPlaces(user), Fails: store.UserAsked(user), Known: store.UserCeiling(user), ID: id, For: life,
 			Else: store.Ceiling{Most: 20, Trusted: 20, Window: long},
 		}
 		one(t, b, op)
 		return op
 	}
 	for i := range 9 {
-		if op := ask(fmt.Sprint(9-i), short); !op.Taken || op.Ahead != i {
+		if op := ask("a", fmt.Sprint(9-i), long); !op.Taken || op.Ahead != i {
 			t.Errorf("%d: %+v", i, op)
 		}
 	}
 	for i := range 9 {
-		if op := ask(fmt.Sprint(9-i), short); op.Ahead > i {
+		if op := ask("a", fmt.Sprint(9-i), long); op.Ahead > i {
 			t.Errorf("%d again: %+v", i, op)
 		}
 	}
+	ask("b", "first", short)
 	b.Sleep(2 * pause)
-	if op := ask("late", long); !op.Taken || op.Ahead != 0 {
+	if op := ask("b", "late", long); !op.Taken || op.Ahead != 0 {
 		t.Errorf("behind places that lapsed: %+v", op)
 	}
 }
