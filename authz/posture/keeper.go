@@ -44,6 +44,9 @@ type Config struct {
 	Keep time.Duration
 	// Review has the sessions of users looked at again; nil: nobody does.
 	Review func(ctx context.Context, why string, users ...string) error
+	// Using are the users that have sessions from a device, owners or not; nil: its owners
+	// alone are known. It is called from many goroutines.
+	Using func(ctx context.Context, device string) ([]string, error)
 }
 
 // Keeper keeps records of devices in the store. It is safe for concurrent use, also by
@@ -195,7 +198,7 @@ func ValidID(s string) bool {
 
 // Put writes records down, each in the place of what its source said of the device
 // before; a record that is older than that changes nothing. It returns the users whose
-// devices they are, or were, and has their sessions looked at again. The error joins those
+// devices they are, or were, and those who use them, and has their sessions looked at again. The error joins those
 // of single records, which are ErrBadRecord, and the store's; all others are written.
 func (k *Keeper) Put(ctx context.Context, recs ...Record) (changed []string, err error) {
 	clock := &store.Time{}
@@ -237,8 +240,8 @@ func (k *Keeper) review(ctx context.Context, users []string, errs []error) ([]st
 	return users, errors.Join(errs...)
 }
 
-// Remove forgets what sources say of a device; without any, all of it. Its owners' sessions
-// are looked at again.
+// Remove forgets what sources say of a device; without any, all of it. The sessions of its
+// owners and of those who use it are looked at again.
 func (k *Keeper) Remove(ctx context.Context, device string, sources ...string) error {
 	device = strings.ToLower(device)
 	if !ValidID(device) {
@@ -259,7 +262,7 @@ func (k *Keeper) Remove(ctx context.Context, device string, sources ...string) e
 }
 
 // change changes what is known of a device, and then what stands of it elsewhere. It
-// returns all users concerned.
+// returns all users concerned, also where it could not do all of that.
 func (k *Keeper) change(ctx context.Context, device string, amend func(*known) *known) ([]string, error) {
 	key := store.DeviceRecords(device)
 	for range tries {
@@ -281,10 +284,25 @@ func (k *Keeper) change(ctx context.Context, device string, amend func(*known) *
 		}
 		if swap.OK {
 			users := slices.Concat(was.owners(), next.owners())
-			return users, k.spread(ctx, was, next)
+			err := k.spread(ctx, was, next)
+			using, failed := k.using(ctx, device)
+			return append(users, using...), errors.Join(err, failed)
 		}
 	}
 	return nil, fmt.Errorf("%w: %s", errChanging, device)
+}
+
+// using are those whose sessions come from a device. A computer of the domain has no owner
+// mostly, and a device can be dialled from by others than its owners.
+func (k *Keeper) using(ctx context.Context, device string) ([]string, error) {
+	if k.cfg.Review == nil || k.cfg.Using == nil {
+		return nil, nil
+	}
+	users, err := k.cfg.Using(ctx, device)
+	if err != nil {
+		return nil, fmt.Errorf("find who uses %s: %w", device, err)
+	}
+	return users, nil
 }
 
 // read reads what stands under a key; nil: nothing that could be read, which is written

@@ -161,3 +161,32 @@ func TestBadRecords(t *testing.T) {
 		}
 	})
 }
+
+// Whoever has a session from a device is looked at again with its owners, when it changes
+// and when it is forgotten; who that is may not be known, and then the caller is told.
+func TestUsing(t *testing.T) {
+	b := storetest.Embedded(t)
+	var failing error
+	k := New(b, Config{
+		Review: func(context.Context, string, ...string) error { return nil },
+		Using: func(_ context.Context, device string) ([]string, error) {
+			return []string{"bob", "user of " + device}, failing
+		},
+	})
+	rec := agent(clock(t, b), 0, "LT-1", owners("bob"))
+	want := []string{"bob", "user of lt-1"}
+	if users, err := k.Put(t.Context(), rec); err != nil || !slices.Equal(users, want) {
+		t.Errorf("%q, %v", users, err)
+	}
+	failing = errors.New("away")
+	if _, err := k.Put(t.Context(), rec); !errors.Is(err, failing) {
+		t.Error(err)
+	}
+	if err := k.Remove(t.Context(), "lt-1"); !errors.Is(err, failing) {
+		t.Error(err)
+	}
+	quiet := New(b, Config{Using: k.cfg.Using})
+	if users, err := quiet.Put(t.Context(), rec); err != nil || !slices.Equal(users, []string{"bob"}) {
+		t.Errorf("nobody is looked at again: %q, %v", users, err)
+	}
+}

@@ -20,6 +20,7 @@ import (
 	"postern/authz/directory/ad"
 	"postern/authz/posture"
 	"postern/authz/posture/importer"
+	"postern/authz/session"
 	"postern/internal/store"
 	"postern/policy"
 )
@@ -29,13 +30,16 @@ type Directory interface {
 	Computers(ctx context.Context) ([]ad.Computer, error)
 }
 
-// Config is what New needs. All but the last two must be there.
+// Config is what New needs. All but the last four must be there.
 type Config struct {
 	Directory Directory
 	Owner     func(own string) string // the canonical name of somebody of the directory
 	Store     store.Store
-	Review    func(ctx context.Context, why string, users ...string) error // as posture.Config's
-	Interval  time.Duration                                                // between two looks
+	Interval  time.Duration // between two looks
+
+	// As posture.Config's. Nil: nobody's sessions follow.
+	Review func(ctx context.Context, why string, users ...string) error
+	Using  func(ctx context.Context, device string) ([]string, error)
 
 	Log     *slog.Logger          // nil: none
 	Metrics prometheus.Registerer // nil: none
@@ -61,6 +65,7 @@ type Poller struct {
 	known       prometheus.Gauge
 	last        prometheus.Gauge
 	away        bool
+	owed        bool // a look was written down in part, and whose sessions must follow is lost
 }
 
 // New makes a Poller; Run runs it.
@@ -71,7 +76,7 @@ func New(c Config) (*Poller, error) {
 	const space, sub = "postern", "posture_ad"
 	p := &Poller{
 		cfg: c, log: cmp.Or(c.Log, slog.New(slog.DiscardHandler)).With("layer", "posture", "source", posture.FromAD), self: rand.Text(),
-		loud: posture.New(c.Store, posture.Config{Review: c.Review}), quiet: posture.New(c.Store, posture.Config{}),
+		loud: posture.New(c.Store, posture.Config{Review: c.Review, Using: c.Using}), quiet: posture.New(c.Store, posture.Config{}),
 		looks: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: space, Subsystem: sub, Name: "looks_total",
 			Help: "Times it was due to read the directory's computers; outcome is done, failed, or another's where another service reads them.",
@@ -196,8 +201,15 @@ func (p *Poller) look(ctx context.Context) error {
 		err = errors.Join(err, p.loud.Remove(ctx, device, posture.FromAD))
 	}
 	if err != nil {
+		p.owed = true // what was written is no change to the next look
 		return err
 	}
+	if p.owed && p.cfg.Review != nil {
+		if err := p.cfg.Review(ctx, "posture", session.Everybody); err != nil {
+			return err
+		}
+	}
+	p.owed = false
 	if len(changed)+len(before)+odd > 0 {
 		p.log.Info("computers were read", "found", len(found), "changed", len(changed), "gone", len(before), "names_refused", odd)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"postern/authz/directory/ad"
 	"postern/authz/posture"
+	"postern/authz/session"
 	"postern/internal/store"
 	"postern/internal/store/storetest"
 	"postern/policy"
@@ -42,13 +43,16 @@ func (d *domain) set(c ad.Computer) {
 type reviewed struct {
 	mu    sync.Mutex
 	users []string
+	err   error
 }
 
 func (r *reviewed) review(_ context.Context, _ string, users ...string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.users = append(r.users, users...)
-	return nil
+	if r.err == nil {
+		r.users = append(r.users, users...)
+	}
+	return r.err
 }
 
 func (r *reviewed) since() string {
@@ -147,6 +151,41 @@ func TestLook(t *testing.T) {
 	}
 	if users := r.since(); users != "bob@corp" {
 		t.Errorf("deleted, looked at: %q", users)
+	}
+}
+
+// What was written down while nobody could be asked to look at sessions is made good at the
+// next look, though nothing has changed since.
+func TestOwed(t *testing.T) {
+	b := storetest.Embedded(t)
+	d, r := &domain{all: map[string]ad.Computer{"a": {Name: "a"}}}, &reviewed{err: errors.New("away")}
+	p, err := New(Config{
+		Directory: d, Owner: strings.ToLower, Store: b, Review: r.review, Interval: time.Minute,
+		Using: func(_ context.Context, device string) ([]string, error) { return []string{"user of " + device}, nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.look(t.Context()); !errors.Is(err, r.err) {
+		t.Fatal(err)
+	}
+	if err := p.look(t.Context()); !errors.Is(err, r.err) {
+		t.Fatal("it has forgotten what it owes:", err)
+	}
+	r.err = nil
+	look(t, p)
+	if len(r.users) != 1 || r.users[0] != session.Everybody {
+		t.Errorf("looked at: %q", r.users)
+	}
+	r.since()
+	look(t, p)
+	if users := r.since(); users != "" {
+		t.Errorf("nothing is owed, looked at: %q", users)
+	}
+	d.set(ad.Computer{Name: "a", Disabled: true})
+	look(t, p)
+	if users := r.since(); users != "user of a" {
+		t.Errorf("of a computer that is nobody's, looked at: %q", users)
 	}
 }
 

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 
@@ -17,9 +18,21 @@ import (
 )
 
 // NewPosture makes the keeper of what is known of devices. Whose devices it is told of,
-// has his sessions looked at again.
+// or who uses them, has his sessions looked at again.
 func NewPosture(st store.Store, sessions *session.Registry) *posture.Keeper {
-	return posture.New(st, posture.Config{Review: sessions.AskReview})
+	return posture.New(st, posture.Config{Review: sessions.AskReview, Using: using(sessions)})
+}
+
+// using finds the users of sessions that come from a device.
+func using(sessions *session.Registry) func(ctx context.Context, device string) ([]string, error) {
+	return func(ctx context.Context, device string) ([]string, error) {
+		recs, err := sessions.ByDevice(ctx, device)
+		var users []string
+		for i := range recs {
+			users = append(users, recs[i].User)
+		}
+		return users, err
+	}
 }
 
 // pushes makes the desk at which inventories send what they know; nil where none may.
@@ -53,7 +66,7 @@ func openComputers(cfg *config.Service, d *Directory, st store.Store, sessions *
 		return nil, fmt.Errorf("computers of realm %s: it is no Active Directory", realm)
 	}
 	return computers.New(computers.Config{
-		Directory: domain, Owner: func(own string) string { return d.Qualified(realm, own) }, Store: st, Review: sessions.AskReview,
+		Directory: domain, Owner: func(own string) string { return d.Qualified(realm, own) }, Store: st, Review: sessions.AskReview, Using: using(sessions),
 		Interval: cfg.Posture.AD.Interval, Log: log, Metrics: reg,
 	})
 }
