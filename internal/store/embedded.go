@@ -33,9 +33,29 @@ type embedded struct {
 
 // pending is one Do that waits for the writer.
 type pending struct {
-	ctx  context.Context
 	seqs []Seq
 	done chan error // buffered: the writer never waits
+
+	mu   sync.Mutex // held while the writer works on seqs
+	left bool       // nobody waits any more, and seqs are the caller's again
+}
+
+// leave takes seqs back: what the writer has not begun it never will.
+func (p *pending) leave() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.left = true
+}
+
+func (p *pending) run(t *txn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.left {
+		return
+	}
+	for _, s := range p.seqs {
+		run(t, s)
+	}
 }
 
 // EmbeddedConfig says where the embedded store is kept.
@@ -109,7 +129,7 @@ func (e *embedded) Do(ctx context.Context, seqs ...Seq) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, embeddedTimeout)
 	defer cancel()
-	p := &pending{ctx: ctx, seqs: seqs, done: make(chan error, 1)}
+	p := &pending{seqs: seqs, done: make(chan error, 1)}
 	select {
 	case <-e.stop:
 		return unavailable("embedded", errClosed)
@@ -121,6 +141,7 @@ func (e *embedded) Do(ctx context.Context, seqs ...Seq) error {
 	case err := <-p.done:
 		return err
 	case <-ctx.Done():
+		p.leave()
 		return unavailable("embedded: disk", ctx.Err())
 	case <-e.done:
 		// The writer may have answered just before it ended.
@@ -192,12 +213,7 @@ func (e *embedded) commit(batch []*pending) {
 	err := e.db.Update(func(tx *bbolt.Tx) error {
 		t := newTxn(tx, e.now())
 		for _, p := range batch {
-			if p.ctx.Err() != nil {
-				continue // nobody waits for it
-			}
-			for _, s := range p.seqs {
-				run(t, s)
-			}
+			p.run(t)
 		}
 		sent = t.published
 		return t.err

@@ -130,6 +130,23 @@ func TestEmbeddedEndedContext(t *testing.T) {
 	}
 }
 
+// A Do that is given up leaves its operations to the caller alone: the race detector
+// watches.
+func TestEmbeddedGivenUp(t *testing.T) {
+	t.Parallel()
+	s := openEmbedded(t, filepath.Join(t.TempDir(), "store.db"))
+	for i := range 500 {
+		c, cancel := context.WithTimeout(ctx, time.Duration(i)*time.Microsecond)
+		op := &store.Advance{Key: store.UserSteps(fmt.Sprint(i)), Field: "t", To: 1, TTL: time.Hour}
+		err := s.Do(c, store.Seq{op})
+		cancel()
+		if err == nil && !op.OK {
+			t.Fatal("a first code was refused")
+		}
+		op.OK = false
+	}
+}
+
 // What has expired leaves the file by itself, in small steps.
 func TestEmbeddedSweep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
