@@ -432,7 +432,8 @@ func TestRadSecWatchdogAndReconnect(t *testing.T) {
 			t.Errorf("%d requests to a frozen service", len(asked)-1)
 		}
 		s.frozen.Store(false)
-		time.Sleep(2 * reconnectMax)
+		// The next attempt, and long enough on it that its end counts as a restart.
+		time.Sleep(3 * reconnectMax)
 		if up := metric(t, r, "server_up", "r"); up != 1 {
 			t.Errorf("thawed, and server_up %v", up)
 		}
