@@ -118,6 +118,9 @@ func (j *judge) answer(p *rad.Packet) (*rad.Packet, error) {
 	if p.Code == rad.CodeAccountingRequest {
 		return rad.NewReply(p, rad.CodeAccountingResponse), nil
 	}
+	if p.Code == rad.CodeStatusServer { // the node says how it is
+		return rad.NewReply(p, rad.CodeAccessAccept), nil
+	}
 	challenge, r, ok := rad.GetMSCHAP2Response(p)
 	if !ok {
 		return nil, errors.New("no MS-CHAP2-Response")
