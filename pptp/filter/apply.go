@@ -61,7 +61,7 @@ func (t *Table) apply(cfg Config) error {
 // how to change it back.
 func (t *Table) plan(a application, cfg Config) {
 	undo := func(f func()) { a.second.undo = append(a.second.undo, f) }
-	old, oldChains := t.cfg, t.cfg.chains(t.allowed.name())
+	old, oldChains := t.cfg, t.cfg.chains(t.allowed.name(), &t.lengths)
 	oldAllowed, oldSets := t.allowed, t.sets
 	undo(func() { t.cfg, t.allowed, t.sets = old, oldAllowed, oldSets })
 	t.cfg = cfg
@@ -188,7 +188,7 @@ func (t *Table) planStatic(x *txn, old Config, before []chain) {
 	if t.cfg.GREPerSource != old.GREPerSource {
 		x.flushSet(setGRE) // each source has its own copy of the rate
 	}
-	after := t.cfg.chains(t.allowed.name())
+	after := t.cfg.chains(t.allowed.name(), &t.lengths)
 	in := func(chains []chain, name string) bool {
 		return slices.ContainsFunc(chains, func(c chain) bool { return c.name == name })
 	}

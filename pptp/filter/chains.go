@@ -105,6 +105,7 @@ type set struct {
 	interval bool
 	verdict  bool // a map to verdicts
 	limited  bool // filled by packets, each source with its own rate
+	clients  bool // filled by logins
 	size     uint32
 	elements []nftables.SetElement // what the configuration puts into it
 }
@@ -117,23 +118,19 @@ var (
 // sets are those that are always there, but for that of allowed sources, which is an
 // interval set.
 func (c *Config) sets() []set {
-	return []set{
+	return append(clientSets.sets(), []set{
 		{name: setGRE, key: nftables.TypeIPAddr, limited: true, size: maxSources},
-		{name: setIn, key: nftables.TypeIPAddr, verdict: true},
-		{name: setOut, key: nftables.TypeIPAddr, verdict: true},
-		{name: setQuarantined, key: nftables.TypeIPAddr},
-		{name: setDNS, key: typeAddressPair},
 		{name: setDNSRate, key: nftables.TypeIPAddr, limited: true, size: maxClients},
 		{name: setRefuseRate, key: nftables.TypeIPAddr, limited: true, size: maxClients},
 		{name: setPortal, key: typeAddressService, elements: services(c.Portal)},
 		{name: setServices, key: typeAddressService, elements: services(c.AllowToNode)},
-	}
+	}...)
 }
 
 // chains are those that are always there, and the two that only some configurations
 // need: a chain of kind nat costs each new flow of the host a little. allowed is what
-// the set of allowed sources is called at present.
-func (c *Config) chains(allowed string) []chain {
+// the set of allowed sources is called at present, l what networks are looked for.
+func (c *Config) chains(allowed string, l *lengths) []chain {
 	all := []chain{
 		{chainInput, &hook{nftables.ChainTypeFilter, unix.NF_INET_LOCAL_IN, priorityFilter}, c.input(allowed)},
 		{chainNode, nil, c.node()},
@@ -142,6 +139,7 @@ func (c *Config) chains(allowed string) []chain {
 		{chainToClients, &hook{nftables.ChainTypeFilter, unix.NF_INET_FORWARD, priorityFilter + 1}, []rule{
 			say("other traffic of this host", oifNot(c.Tun), accept),
 			say("as the client's filter says", daddr.verdictOf(setOut)),
+			say("networks behind clients", jump(chainRoutedOut)),
 			say("not an address of a session", count(countNoLease), drop),
 		}},
 		{chainMSS, &hook{nftables.ChainTypeFilter, unix.NF_INET_FORWARD, priorityMangle}, []rule{
@@ -150,7 +148,7 @@ func (c *Config) chains(allowed string) []chain {
 		}},
 		{chainRefuse, nil, []rule{
 			say("quarantine", count(deniedHeld)),
-			say("told so, not too often", limit(setRefuseRate, refuseRate, refuseBurst, false), prohibit),
+			say("told so, not too often", limit(saddr, setRefuseRate, refuseRate, refuseBurst, false), prohibit),
 			say("too often", drop),
 		}},
 		{chainOpenIn, nil, []rule{say("no filter", count(acceptedOpen), accept)}},
@@ -160,8 +158,8 @@ func (c *Config) chains(allowed string) []chain {
 	}
 	if c.CaptivePort != 0 {
 		all = append(all, chain{chainCaptive, &hook{nftables.ChainTypeNAT, unix.NF_INET_PRE_ROUTING, priorityDstNAT}, []rule{
-			say("plain HTTP of quarantined clients", iif(c.Tun), saddr.in(setQuarantined), proto(TCP), dport.isPort(httpPort),
-				notPair(daddr, dport, setPortal), dnat(c.captive())),
+			c.redirect(&ownAddress),
+			say("networks behind clients", iif(c.Tun), jump(chainRoutedCaptive)),
 		}})
 	}
 	if c.Masquerade {
@@ -173,7 +171,13 @@ func (c *Config) chains(allowed string) []chain {
 			say("from clients to the world", iif(c.Tun), oifNot(c.Tun), source),
 		}})
 	}
-	return all
+	return append(all, c.routedChains(l)...)
+}
+
+// redirect leads a browser to where it is told of the portal.
+func (c *Config) redirect(o *origin) rule {
+	return o.say("plain HTTP of quarantined clients", iif(c.Tun), o.held(), proto(TCP), dport.isPort(httpPort),
+		notPair(daddr, dport, setPortal), dnat(c.captive()))
 }
 
 func (c *Config) captive() netip.AddrPort { return netip.AddrPortFrom(c.Inside, c.CaptivePort) }
@@ -203,7 +207,7 @@ func (c *Config) input(allowed string) []rule {
 	}
 	if c.GREPerSource > 0 {
 		rules = append(rules, say("more GRE than one source may send", proto(GRE), listen,
-			limit(setGRE, c.GREPerSource, c.GREPerSource, true), count(countGRE), drop))
+			limit(saddr, setGRE, c.GREPerSource, c.GREPerSource, true), count(countGRE), drop))
 	}
 	return rules
 }
@@ -218,23 +222,39 @@ func (c *Config) node() []rule {
 		say("answers to what this host sent", answer, accept),
 		say("ICMP errors", related, accept),
 		say("ping", daddr.isAddr(c.Inside), proto(ICMP), icmpType.isType(icmpEchoRequest), accept),
-		say("DNS too often, in quarantine", saddr.in(setQuarantined), pair(saddr, daddr, setDNS), tcpOrUDP, dport.isPort(dnsPort),
-			limit(setDNSRate, dnsRate, dnsBurst, true), count(countDNS), drop),
-		say("DNS, where its login named this host", pair(saddr, daddr, setDNS), tcpOrUDP, dport.isPort(dnsPort), accept),
-		say("the portal on this host", proto(TCP), pair(daddr, dport, setPortal), accept),
 	}
-	captive := all(proto(TCP), daddr.isAddr(c.Inside), dport.isPort(c.CaptivePort))
-	if c.CaptivePort != 0 {
-		rules = append(rules, say("captive HTTP", saddr.in(setQuarantined), captive, accept))
-	}
+	rules = append(rules, nodeDNS(&ownAddress)...)
+	rules = append(rules, say("the portal on this host", proto(TCP), pair(daddr, dport, setPortal), accept))
+	rules = append(rules, c.nodeHeld(&ownAddress)...)
 	rules = append(rules,
-		say("quarantine", saddr.in(setQuarantined), goTo(chainRefuse)),
+		say("networks behind clients", jump(chainRoutedNode)),
 		say("services for clients", proto(TCP), pair(daddr, dport, setServices), accept))
 	if c.CaptivePort != 0 {
 		// A browser that kept its connection would wait for an answer.
-		rules = append(rules, say("captive HTTP after quarantine", captive, count(countNode), reset))
+		rules = append(rules, say("captive HTTP after quarantine", c.captiveHTTP(), count(countNode), reset))
 	}
 	return append(rules, say("nothing else", count(countNode), drop))
+}
+
+func (c *Config) captiveHTTP() part {
+	return all(proto(TCP), daddr.isAddr(c.Inside), dport.isPort(c.CaptivePort))
+}
+
+// nodeDNS is what clients may ask this host.
+func nodeDNS(o *origin) []rule {
+	return []rule{
+		o.say("DNS too often, in quarantine", o.held(), o.asks(), tcpOrUDP, dport.isPort(dnsPort), o.often()),
+		o.say("DNS, where its login named this host", o.asks(), tcpOrUDP, dport.isPort(dnsPort), accept),
+	}
+}
+
+// nodeHeld is all that clients in quarantine may send to this host besides.
+func (c *Config) nodeHeld(o *origin) []rule {
+	rules := []rule{o.say("quarantine", o.held(), goTo(chainRefuse))}
+	if c.CaptivePort == 0 {
+		return rules
+	}
+	return append([]rule{o.say("captive HTTP", o.held(), c.captiveHTTP(), accept)}, rules...)
 }
 
 func (c *Config) fromClients() []rule {
@@ -244,29 +264,40 @@ func (c *Config) fromClients() []rule {
 	}
 	return append(rules,
 		say("as the client's filter says", saddr.verdictOf(setIn)),
+		say("networks behind clients", jump(chainRoutedIn)),
 		say("not an address of a session", count(countNoLease), drop))
 }
 
 // quarantineIn and quarantineOut do not ask what flows there are: one that was
 // permitted before must not outlive the permission.
 func (c *Config) quarantineIn() []rule {
-	return []rule{
-		say("no other clients", oif(c.Tun), goTo(chainRefuse)),
-		say("DNS too often", pair(saddr, daddr, setDNS), tcpOrUDP, dport.isPort(dnsPort),
-			limit(setDNSRate, dnsRate, dnsBurst, true), count(countDNS), drop),
-		say("DNS, to the servers of its login", pair(saddr, daddr, setDNS), tcpOrUDP, dport.isPort(dnsPort), count(acceptedHeld), accept),
+	rules := []rule{say("no other clients", oif(c.Tun), goTo(chainRefuse))}
+	rules = append(rules, quarantineDNS(&ownAddress)...)
+	return append(rules,
+		say("networks behind clients", jump(chainRoutedHeldIn)),
 		say("the portal", proto(TCP), pair(daddr, dport, setPortal), count(acceptedHeld), accept),
-		say("nothing else", goTo(chainRefuse)),
+		say("nothing else", goTo(chainRefuse)))
+}
+
+func quarantineDNS(o *origin) []rule {
+	return []rule{
+		o.say("DNS too often", o.asks(), tcpOrUDP, dport.isPort(dnsPort), o.often()),
+		o.say("DNS, to the servers of its login", o.asks(), tcpOrUDP, dport.isPort(dnsPort), count(acceptedHeld), accept),
 	}
 }
 
 func (c *Config) quarantineOut() []rule {
 	return []rule{
-		say("DNS", answer, pair(daddr, saddr, setDNS), tcpOrUDP, sport.isPort(dnsPort), count(acceptedHeld), accept),
+		quarantineAnswers(&ownAddress),
+		say("networks behind clients", jump(chainRoutedHeldOut)),
 		say("the portal", answer, proto(TCP), pair(saddr, sport, setPortal), count(acceptedHeld), accept),
 		say("ICMP errors", related, count(acceptedHeld), accept),
 		say("nothing else", count(deniedHeld), drop),
 	}
+}
+
+func quarantineAnswers(o *origin) rule {
+	return o.say("DNS", answer, o.answered(), tcpOrUDP, sport.isPort(dnsPort), count(acceptedHeld), accept)
 }
 
 // filterChains are a filter's four chains. What a client sends in flows that it began

@@ -82,6 +82,13 @@ type Client struct {
 	Quarantine bool
 	// DNS are the servers that its login named: all that a quarantined client may ask.
 	DNS []netip.Addr
+	// Routes are networks behind the client. Whoever has an address in one of them may do
+	// what the client may, and nothing else. Of several networks with an address the longest
+	// counts, and before all of them the client that has it as its own.
+	Routes []netip.Prefix
+	// Turn says which of several clients with the same network has it: the one with the
+	// highest. The others do not get it back.
+	Turn uint64
 }
 
 // complete is the configuration with its defaults; the error holds every mistake.
@@ -202,6 +209,9 @@ func (c *Client) check() error {
 		if !host(d) {
 			return fmt.Errorf("filter: DNS server %v of %v: IPv4 address of a host wanted", d, c.Addr)
 		}
+	}
+	if err := c.checkRoutes(); err != nil {
+		return err
 	}
 	switch {
 	case c.Quarantine:

@@ -53,7 +53,8 @@ type entry struct {
 	client  Client
 	content *content // nil: open, or in quarantine
 	lease   uint64
-	dns     []netip.Addr // servers it may ask by the set of them
+	dns     []netip.Addr   // servers it may ask by the set of them
+	routes  []netip.Prefix // those of the client's networks that it has
 }
 
 func (e *entry) in() string {

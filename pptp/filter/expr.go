@@ -94,15 +94,16 @@ type field struct {
 	base   expr.PayloadBase
 	offset uint32
 	size   width
+	bits   int // of an address: how much of it is looked at; 0: all
 }
 
 var (
-	saddr    = field{expr.PayloadBaseNetworkHeader, 12, addressWidth}
-	daddr    = field{expr.PayloadBaseNetworkHeader, 16, addressWidth}
-	sport    = field{expr.PayloadBaseTransportHeader, 0, portWidth}
-	dport    = field{expr.PayloadBaseTransportHeader, 2, portWidth}
-	tcpFlags = field{expr.PayloadBaseTransportHeader, 13, 1}
-	icmpType = field{expr.PayloadBaseTransportHeader, 0, 1}
+	saddr    = field{base: expr.PayloadBaseNetworkHeader, offset: 12, size: addressWidth}
+	daddr    = field{base: expr.PayloadBaseNetworkHeader, offset: 16, size: addressWidth}
+	sport    = field{base: expr.PayloadBaseTransportHeader, offset: 0, size: portWidth}
+	dport    = field{base: expr.PayloadBaseTransportHeader, offset: 2, size: portWidth}
+	tcpFlags = field{base: expr.PayloadBaseTransportHeader, offset: 13, size: 1}
+	icmpType = field{base: expr.PayloadBaseTransportHeader, offset: 0, size: 1}
 )
 
 // Fixed by RFC 792 and RFC 9293 §3.1.
@@ -112,17 +113,31 @@ const (
 	tcpRST          = 0x04
 )
 
-func (f field) load(register uint32) expr.Any {
-	return &expr.Payload{DestRegister: register, Base: f.base, Offset: f.offset, Len: uint32(f.size)}
+// masked is the network of that length that an address is in.
+func (f field) masked(bits int) field {
+	f.bits = bits
+	return f
 }
 
-func (f field) isAddr(a netip.Addr) part { return plus(f.load(reg1), is(a.AsSlice()...)) }
+// load gets the field into a register, for the expressions behind it.
+func (f field) load(register uint32, then ...expr.Any) part {
+	exprs := []expr.Any{&expr.Payload{DestRegister: register, Base: f.base, Offset: f.offset, Len: uint32(f.size)}}
+	if whole := 8 * int(f.size); f.bits > 0 && f.bits < whole {
+		exprs = append(exprs, &expr.Bitwise{
+			SourceRegister: register, DestRegister: register, Len: uint32(f.size),
+			Mask: f.size.bytes(^uint32(0) << (whole - f.bits)), Xor: f.size.bytes(0),
+		})
+	}
+	return plus(append(exprs, then...)...)
+}
+
+func (f field) isAddr(a netip.Addr) part { return f.load(reg1, is(a.AsSlice()...)) }
 
 func (f field) isPort(p uint16) part {
-	return plus(f.load(reg1), is(binary.BigEndian.AppendUint16(nil, p)...))
+	return f.load(reg1, is(binary.BigEndian.AppendUint16(nil, p)...))
 }
 
-func (f field) isType(t byte) part { return plus(f.load(reg1), is(t)) }
+func (f field) isType(t byte) part { return f.load(reg1, is(t)) }
 
 // within matches what lies in one of the spans: one value, one range, or a set.
 func (f field) within(spans []span) part {
@@ -130,7 +145,7 @@ func (f field) within(spans []span) part {
 		if len(spans) == 1 && spans[0] == f.size.whole() {
 			return
 		}
-		r.exprs = append(r.exprs, f.load(reg1))
+		f.load(reg1)(r)
 		if len(spans) == 1 {
 			r.exprs = append(r.exprs, f.size.compare(spans[0])...)
 			return
@@ -159,25 +174,25 @@ func (w width) compare(s span) []expr.Any {
 }
 
 func (f field) in(set string) part {
-	return plus(f.load(reg1), &expr.Lookup{SourceRegister: reg1, SetName: set})
+	return f.load(reg1, &expr.Lookup{SourceRegister: reg1, SetName: set})
 }
 
 func (f field) notIn(set string) part {
-	return plus(f.load(reg1), &expr.Lookup{SourceRegister: reg1, SetName: set, Invert: true})
+	return f.load(reg1, &expr.Lookup{SourceRegister: reg1, SetName: set, Invert: true})
 }
 
 // pair matches two fields together in a set of both.
 func pair(a, b field, set string) part {
-	return plus(a.load(reg1), b.load(half), &expr.Lookup{SourceRegister: reg1, SetName: set})
+	return all(a.load(reg1), b.load(half, &expr.Lookup{SourceRegister: reg1, SetName: set}))
 }
 
 func notPair(a, b field, set string) part {
-	return plus(a.load(reg1), b.load(half), &expr.Lookup{SourceRegister: reg1, SetName: set, Invert: true})
+	return all(a.load(reg1), b.load(half, &expr.Lookup{SourceRegister: reg1, SetName: set, Invert: true}))
 }
 
 // verdictOf goes where the map says for this address, if it says anything.
 func (f field) verdictOf(set string) part {
-	return plus(f.load(reg1), &expr.Lookup{SourceRegister: reg1, SetName: set, DestRegister: unix.NFT_REG_VERDICT, IsDestRegSet: true})
+	return f.load(reg1, &expr.Lookup{SourceRegister: reg1, SetName: set, DestRegister: unix.NFT_REG_VERDICT, IsDestRegSet: true})
 }
 
 func proto(p Protocol) part {
@@ -191,7 +206,7 @@ func tcpOrUDP(r *rule) {
 	r.sets = append(r.sets, anonymous{nftables.TypeInetProto, []nftables.SetElement{{Key: []byte{byte(TCP)}}, {Key: []byte{byte(UDP)}}}, lookup})
 }
 
-var syn = all(proto(TCP), plus(tcpFlags.load(reg1),
+var syn = all(proto(TCP), tcpFlags.load(reg1,
 	&expr.Bitwise{SourceRegister: reg1, DestRegister: reg1, Len: 1, Mask: []byte{tcpSYN | tcpRST}, Xor: []byte{0}}, is(tcpSYN)))
 
 // Connection tracking. A flow's direction is the kernel's: original is who began.
@@ -211,11 +226,11 @@ var (
 // ipCtDirReply is IP_CT_DIR_REPLY, fixed by Linux.
 const ipCtDirReply = 1
 
-// limit matches while what one source address sends stays under a rate, or, with
-// over, beyond it. The set forgets sources that are silent, and takes no more than
+// limit matches while what one source sends stays under a rate, or, with over, beyond
+// it. The set forgets sources that are silent, and takes no more than
 // its size: a source that has no room is as one that sent nothing.
-func limit(set string, perSecond, burst int, over bool) part {
-	return plus(saddr.load(reg1), &expr.Dynset{
+func limit(source field, set string, perSecond, burst int, over bool) part {
+	return source.load(reg1, &expr.Dynset{
 		SrcRegKey: reg1, SetName: set, Operation: unix.NFT_DYNSET_OP_UPDATE,
 		Exprs: []expr.Any{&expr.Limit{
 			Type: expr.LimitTypePkts, Rate: uint64(perSecond), Unit: expr.LimitTimeSecond, Burst: uint32(burst), Over: over,
@@ -240,6 +255,8 @@ var (
 const icmpAdminProhibited = 13
 
 func goTo(chain string) part { return plus(&expr.Verdict{Kind: expr.VerdictGoto, Chain: chain}) }
+
+func jump(chain string) part { return plus(&expr.Verdict{Kind: expr.VerdictJump, Chain: chain}) }
 
 func snat(to netip.Addr) part {
 	return plus(&expr.Immediate{Register: reg1, Data: to.AsSlice()},

@@ -47,6 +47,7 @@ func TestKernelRefuses(t *testing.T) {
 		for what, err := range map[string]error{
 			"Set":       second(table.Set(Client{Addr: nth(7), Filter: "new", Rules: fresh})),
 			"Set again": second(table.Set(Client{Addr: alice, Quarantine: true})),
+			"take":      second(table.Set(Client{Addr: nth(8), Routes: networks("10.51.0.0/16", "10.62.0.0/20"), Turn: 1})),
 			"Change":    table.Change(leases[3], Client{Addr: addr("10.9.0.13")}),
 			"Remove":    table.Remove(leases[3]),
 			"Apply":     table.Apply(other),

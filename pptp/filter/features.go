@@ -24,7 +24,7 @@ func (c *Config) features() []feature {
 	all := []feature{
 		try("connection tracking", "nft_ct and nf_conntrack", unix.NF_INET_FORWARD, related),
 		try("counters", "nft_counter", unix.NF_INET_FORWARD, count(countNode)),
-		try("rates", "nft_limit", unix.NF_INET_FORWARD, limit(setDNSRate, 1, 1, true)),
+		try("rates", "nft_limit", unix.NF_INET_FORWARD, limit(saddr, setDNSRate, 1, 1, true)),
 		try("ICMP refusals", "nft_reject and nft_reject_ipv4", unix.NF_INET_FORWARD, prohibit),
 		try("segment sizes", "nft_exthdr", unix.NF_INET_FORWARD, syn, clampMSS(minMSS)),
 		try("route MTU", "nft_rt", unix.NF_INET_FORWARD, syn, clampMSS(0)),

@@ -31,8 +31,8 @@ func full(t testing.TB) Config {
 func crowd(t testing.TB, table *Table) []Lease {
 	t.Helper()
 	return []Lease{
-		login(t, table, Client{Addr: alice, Filter: "sets", DNS: []netip.Addr{lanSelf}}),
-		login(t, table, Client{Addr: bob, Quarantine: true, DNS: []netip.Addr{lanSelf, server}}),
+		login(t, table, Client{Addr: alice, Filter: "sets", DNS: []netip.Addr{lanSelf}, Routes: networks("10.50.7.0/24", "10.51.0.0/16")}),
+		login(t, table, Client{Addr: bob, Quarantine: true, DNS: []netip.Addr{lanSelf, server}, Routes: networks("10.60.0.0/16", "10.61.1.1/32")}),
 		login(t, table, Client{Addr: addr("10.9.0.12")}),
 		login(t, table, Client{Addr: addr("10.9.0.13"), Filter: `a "strange" näme`, Rules: rules(t, "permit in udp from assigned to any 1,3-5", "deny out ip from 10.20.0.0/16 to assigned")}),
 	}

@@ -148,6 +148,12 @@ func TestConcurrentUse(t *testing.T) {
 		},
 		func(a netip.Addr) Client { return Client{Addr: a, DNS: []netip.Addr{lanSelf, printer}} },
 		func(a netip.Addr) Client { return Client{Addr: a, Filter: "x", Rules: cfg.Filters["filter1"]} },
+		func(a netip.Addr) Client {
+			return Client{Addr: a, Filter: "sets", Routes: networks("10.50.7.0/24", "10.51.0.0/16"), Turn: uint64(a.As4()[3] % 3)}
+		},
+		func(a netip.Addr) Client {
+			return Client{Addr: a, Quarantine: true, DNS: []netip.Addr{server}, Routes: networks("10.50.7.0/24", "10.52.1.1/32"), Turn: 2}
+		},
 		func(a netip.Addr) Client { return Client{Addr: a, Filter: "x", Rules: cfg.Filters["filter2"]} },
 	}
 	var wg sync.WaitGroup

@@ -49,8 +49,11 @@ type Table struct {
 	contents map[string]*content
 	allowed  *intervals // sources of tunnels
 	sets     map[string]*intervals
-	counters map[string]struct{} // in the kernel, by name
-	last     uint64              // generation of leases
+	counters map[string]struct{}     // in the kernel, by name
+	routed   map[netip.Prefix]*entry // clients by the networks behind them
+	networks [33]int                 // how many of each length
+	lengths  lengths                 // of which there are sets
+	last     uint64                  // generation of leases
 
 	wake chan struct{} // asks for Verify
 	stop chan struct{}
@@ -69,7 +72,8 @@ func Open(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Table, erro
 		log: log.With("layer", "filter", "table", cfg.Table), metric: newMetrics(), cfg: cfg,
 		table:   &nftables.Table{Name: cfg.Table, Family: nftables.TableFamilyIPv4},
 		clients: map[netip.Addr]*entry{}, contents: map[string]*content{}, sets: map[string]*intervals{}, counters: map[string]struct{}{},
-		wake: make(chan struct{}, 1), stop: make(chan struct{}),
+		routed: map[netip.Prefix]*entry{},
+		wake:   make(chan struct{}, 1), stop: make(chan struct{}),
 	}
 	if t.kernel, err = openKernel(); err != nil {
 		return nil, err
@@ -156,20 +160,21 @@ func (t *Table) installRules(x *txn) {
 }
 
 func (t *Table) installClients(x *txn) {
-	var all clientElements
+	var all []located
 	for _, e := range t.clients {
-		for i, elements := range e.elements() {
-			all[i] = append(all[i], elements...)
-		}
+		all = append(all, e.elements()...)
 	}
-	for i, name := range clientSets {
-		x.addElements(name, all[i])
-	}
+	x.addLocated(all)
 }
 
 // allSets are the sets that there are, with what the configuration puts into them.
 func (t *Table) allSets() []set {
 	all := append(t.cfg.sets(), t.allowed.set())
+	for bits, there := range t.lengths {
+		if there {
+			all = append(all, routedSets[bits].sets()...)
+		}
+	}
 	for _, i := range t.sets {
 		all = append(all, i.set())
 	}
@@ -178,7 +183,7 @@ func (t *Table) allSets() []set {
 
 // allChains are the chains that there are.
 func (t *Table) allChains() []chain {
-	all := t.cfg.chains(t.allowed.name())
+	all := t.cfg.chains(t.allowed.name(), &t.lengths)
 	for _, c := range t.contents {
 		all = append(all, t.chainsOf(c)...)
 	}
@@ -259,6 +264,7 @@ func (t *Table) Remove(l Lease) error {
 	return t.submit(func(x *txn) error {
 		if e := t.clients[l.addr]; e != nil && e.lease == l.generation {
 			t.replace(x, l.addr, nil)
+			t.prune(x)
 		}
 		return nil
 	})
@@ -269,7 +275,7 @@ func (t *Table) entry(c Client) (*entry, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	c.Rules, c.DNS = slices.Clone(c.Rules), slices.Clone(c.DNS)
+	c.Rules, c.DNS, c.Routes = slices.Clone(c.Rules), slices.Clone(c.DNS), slices.Clone(c.Routes)
 	e := &entry{client: c}
 	for _, d := range c.DNS {
 		if slices.Contains(e.dns, d) {
@@ -290,16 +296,31 @@ func (t *Table) entry(c Client) (*entry, error) {
 }
 
 func (t *Table) put(x *txn, e *entry) (err error) {
+	e.routes = nil // of a transaction that the kernel did not make
+	if err := t.claim(x, e); err != nil {
+		return err
+	}
 	if e.content, err = t.acquire(x, &e.client); err != nil {
 		return err
 	}
 	t.replace(x, e.client.Addr, e)
+	t.prune(x)
 	return nil
 }
 
 // replace puts a client into another one's place; nil is none.
 func (t *Table) replace(x *txn, addr netip.Addr, e *entry) {
-	old := t.clients[addr]
+	if old := t.swap(x, addr, e); old != nil {
+		t.release(x, old.content)
+	}
+}
+
+// swap is the same for what a client has besides its filter. Sets for its networks are
+// there before they are filled; prune takes them away.
+func (t *Table) swap(x *txn, addr netip.Addr, e *entry) (old *entry) {
+	old = t.clients[addr]
+	t.reroute(x, old, e)
+	t.widen(x)
 	x.change(old, e)
 	x.undo = append(x.undo, func() {
 		if old == nil {
@@ -313,9 +334,7 @@ func (t *Table) replace(x *txn, addr netip.Addr, e *entry) {
 	} else {
 		t.clients[addr] = e
 	}
-	if old != nil {
-		t.release(x, old.content)
-	}
+	return old
 }
 
 // Close takes the table out of the kernel. Clients are not enforced upon any more, so

@@ -3,6 +3,7 @@ package filter
 import (
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -130,30 +131,38 @@ func (x *txn) addElements(set string, elements []nftables.SetElement) {
 }
 
 func (x *txn) delElements(set string, elements []nftables.SetElement) {
-	if len(elements) > 0 {
-		x.op(func(c *nftables.Conn) error { return c.SetDeleteElements(x.named(set), elements) })
+	for some := range slices.Chunk(elements, maxElements) {
+		x.op(func(c *nftables.Conn) error { return c.SetDeleteElements(x.named(set), some) })
 	}
 }
 
-// clientElements are a client's elements of the sets that know clients.
-type clientElements [numClientSets][]nftables.SetElement
+// located is an element and the set that it is in.
+type located struct {
+	set string
+	nftables.SetElement
+}
 
-// clientSets are in this order in clientElements. Each login updates the first two.
-var clientSets = [...]string{setIn, setOut, setQuarantined, setDNS}
-
-const numClientSets = 4
-
-func (e *entry) elements() (all clientElements) {
-	key := e.client.Addr.AsSlice()
-	verdict := func(chain string) []nftables.SetElement {
-		return []nftables.SetElement{{Key: key, VerdictData: &expr.Verdict{Kind: expr.VerdictGoto, Chain: chain}}}
+// elements are a client's, of the sets that know clients.
+func (e *entry) elements() []located {
+	all := e.appendElements(make([]located, 0, (2+len(e.dns))*(1+len(e.routes))), &clientSets, e.client.Addr)
+	for _, p := range e.routes {
+		all = e.appendElements(all, &routedSets[p.Bits()], p.Addr())
 	}
-	all[0], all[1] = verdict(e.in()), verdict(e.out())
+	return all
+}
+
+// appendElements are those of an address, or of a network by its first one.
+func (e *entry) appendElements(all []located, sets *kinds, a netip.Addr) []located {
+	key := a.AsSlice()
+	verdict := func(chain string) nftables.SetElement {
+		return nftables.SetElement{Key: key, VerdictData: &expr.Verdict{Kind: expr.VerdictGoto, Chain: chain}}
+	}
+	all = append(all, located{sets[kindIn], verdict(e.in())}, located{sets[kindOut], verdict(e.out())})
 	if e.client.Quarantine {
-		all[2] = []nftables.SetElement{{Key: key}}
+		all = append(all, located{sets[kindHeld], nftables.SetElement{Key: key}})
 	}
 	for _, d := range e.dns {
-		all[3] = append(all[3], nftables.SetElement{Key: dnsKey(e.client.Addr, d)})
+		all = append(all, located{sets[kindDNS], nftables.SetElement{Key: dnsKey(a, d)}})
 	}
 	return all
 }
@@ -163,29 +172,45 @@ func dnsKey(client, server netip.Addr) []byte { return append(client.AsSlice(), 
 // change takes a client's elements from what they are to what they shall be; either
 // may be nil.
 func (x *txn) change(from, to *entry) {
-	var is, shall clientElements
+	var is, shall []located
 	if from != nil {
 		is = from.elements()
 	}
 	if to != nil {
 		shall = to.elements()
 	}
-	for i, name := range clientSets {
-		gone := without(is[i], shall[i])
-		come := without(shall[i], is[i])
-		x.delElements(name, gone)
-		x.addElements(name, come)
-		x.updates += len(gone) + len(come)
+	gone, come := without(is, shall), without(shall, is)
+	bySet(gone, x.delElements)
+	x.addLocated(come)
+	x.updates += len(gone) + len(come)
+}
+
+func (x *txn) addLocated(all []located) { bySet(all, x.addElements) }
+
+// bySet calls each for the elements of each set. It sorts them.
+func bySet(all []located, each func(set string, elements []nftables.SetElement)) {
+	slices.SortStableFunc(all, func(a, b located) int { return strings.Compare(a.set, b.set) })
+	for len(all) > 0 {
+		n := slices.IndexFunc(all, func(e located) bool { return e.set != all[0].set })
+		if n < 0 {
+			n = len(all)
+		}
+		elements := make([]nftables.SetElement, n)
+		for i, e := range all[:n] {
+			elements[i] = e.SetElement
+		}
+		each(all[0].set, elements)
+		all = all[n:]
 	}
 }
 
 // without are the elements of a that are not in b. Both are short.
-func without(a, b []nftables.SetElement) []nftables.SetElement {
-	var left []nftables.SetElement
+func without(a, b []located) []located {
+	var left []located
 next:
 	for _, e := range a {
 		for _, o := range b {
-			if string(e.Key) == string(o.Key) && (e.VerdictData == nil || e.VerdictData.Chain == o.VerdictData.Chain) {
+			if e.set == o.set && string(e.Key) == string(o.Key) && (e.VerdictData == nil || e.VerdictData.Chain == o.VerdictData.Chain) {
 				continue next
 			}
 		}

@@ -194,7 +194,7 @@ func (t *Table) elements(set string, each func(element)) error {
 // compareSets is for what the configuration puts into sets.
 func (t *Table) compareSets([]chain) (string, error) {
 	for _, s := range t.allSets() {
-		if s.limited || slices.Contains(clientSets[:], s.name) {
+		if s.limited || s.clients {
 			continue
 		}
 		want := map[element]bool{}
@@ -224,51 +224,67 @@ func gone(what string, err error) (string, error) {
 	return "", err
 }
 
-// compareClients is for what logins put into sets.
+// compareClients is for what logins put into sets, for their addresses and for the
+// networks behind them.
 func (t *Table) compareClients([]chain) (string, error) {
-	var want, have [numClientSets]int
-	for _, e := range t.clients {
-		want[0]++
-		want[1]++
+	want := map[string]int{}
+	note := func(e *entry, sets *kinds) {
+		want[sets[kindIn]]++
+		want[sets[kindOut]]++
 		if e.client.Quarantine {
-			want[2]++
+			want[sets[kindHeld]]++
 		}
-		want[3] += len(e.dns)
+		want[sets[kindDNS]] += len(e.dns)
 	}
-	for i, name := range clientSets {
-		strange := false
-		err := t.elements(name, func(found element) {
-			have[i]++
-			strange = strange || !t.expected(i, found)
-		})
-		if wrong, err := gone("set "+name, err); wrong != "" || err != nil {
-			return wrong, err
+	for _, e := range t.clients {
+		note(e, &clientSets)
+	}
+	for p, e := range t.routed {
+		note(e, &routedSets[p.Bits()])
+	}
+	compare := func(sets *kinds, owner func(netip.Addr) *entry) (string, error) {
+		for kind, name := range sets {
+			have, strange := 0, false
+			err := t.elements(name, func(found element) {
+				have++
+				strange = strange || !expected(kind, found, owner)
+			})
+			if wrong, err := gone("set "+name, err); wrong != "" || err != nil {
+				return wrong, err
+			}
+			if strange || want[name] != have {
+				return fmt.Sprintf("set %s has other clients", name), nil
+			}
 		}
-		if strange || want[i] != have[i] {
-			return fmt.Sprintf("set %s has other clients", name), nil
+		return "", nil
+	}
+	wrong, err := compare(&clientSets, func(a netip.Addr) *entry { return t.clients[a] })
+	for bits, there := range t.lengths {
+		if there && wrong == "" && err == nil {
+			wrong, err = compare(&routedSets[bits], func(a netip.Addr) *entry { return t.routed[netip.PrefixFrom(a, bits)] })
 		}
 	}
-	return "", nil
+	return wrong, err
 }
 
-// expected says whether an element of one of clientSets is there for a client.
-func (t *Table) expected(set int, found element) bool {
+// expected says whether an element of a set of that kind is there for a client.
+func expected(kind int, found element, owner func(netip.Addr) *entry) bool {
 	if len(found.key) < int(addressWidth) {
 		return false
 	}
 	addr, _ := netip.AddrFromSlice([]byte(found.key[:addressWidth]))
-	e := t.clients[addr]
+	e := owner(addr)
 	if e == nil {
 		return false
 	}
-	switch clientSets[set] {
-	case setIn:
+	switch kind {
+	case kindIn:
 		return found.chain == e.in()
-	case setOut:
+	case kindOut:
 		return found.chain == e.out()
-	case setQuarantined:
+	case kindHeld:
 		return e.client.Quarantine
-	case setDNS:
+	case kindDNS:
 		server, _ := netip.AddrFromSlice([]byte(found.key[addressWidth:]))
 		return slices.Contains(e.dns, server)
 	}
