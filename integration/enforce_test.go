@@ -259,6 +259,11 @@ func (f *fenced) listen(t *testing.T, at string) {
 	var l net.Listener
 	var err error
 	f.behind.Do(func() { l, err = net.Listen("tcp4", at) })
+	greet(t, at, l, err)
+}
+
+func greet(t *testing.T, at string, l net.Listener, err error) {
+	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -505,10 +510,15 @@ func (f *fenced) resolve(at string) (how string) {
 	return how
 }
 
-// redirected is where plain HTTP is sent.
+// redirected is where plain HTTP of clients is sent.
 func (f *fenced) redirected(t *testing.T) string {
 	t.Helper()
-	c, how := connect(f.clients, somewhere)
+	return redirectedFrom(t, f.clients)
+}
+
+func redirectedFrom(t *testing.T, ns *netlab.Namespace) string {
+	t.Helper()
+	c, how := connect(ns, somewhere)
 	if c == nil {
 		return how
 	}

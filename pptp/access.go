@@ -28,7 +28,8 @@ type grant struct {
 	enforce          enforcement
 	up, down         uint64         // bits a second; 0: no limit
 	routes           []netip.Prefix // networks behind the client
-	noRoutes         error          // of what there were besides
+	turn             uint64         // whose they are when two sessions come with the same
+	unrouted         []unrouted     // what else there was
 	class            [][]byte
 	require          bool
 	strengths        ppp.MPPEBits
@@ -68,7 +69,7 @@ func (s *session) askService(now time.Time, p *radius.Packet, err error) {
 	if !s.node.spawn(func() { // counted in Node.spawn, waited for in Node.Wait
 		defer cancel()
 		reply, err := s.node.exchanger().Exchange(ctx, p)
-		a := s.node.judge(reply, err)
+		a := s.judge(reply, err)
 		now := s.shard.enter()
 		spare := s.answered(now, &a)
 		s.arm()
@@ -135,10 +136,11 @@ type answer struct {
 	post *post // of an accepted session
 }
 
-// judge reads a service's answer and, if it accepts, has the packet filter hold its
-// session to what it may do. It waits for the kernel: no shard is held.
-func (n *Node) judge(reply *radius.Packet, err error) answer {
-	a := answer{reply: reply, err: err}
+// judge reads a service's answer and, if it accepts, takes the networks behind the client
+// and has the packet filter hold its session to what it may do. It waits for the kernel:
+// no shard is held.
+func (s *session) judge(reply *radius.Packet, err error) answer {
+	n, a := s.node, answer{reply: reply, err: err}
 	if err != nil {
 		return a
 	}
@@ -146,8 +148,16 @@ func (n *Node) judge(reply *radius.Packet, err error) answer {
 		return a
 	}
 	g := &a.grant
-	if a.bad = n.enforceable(&g.enforce); a.bad == nil {
-		a.post, a.bad = n.fence.raise(g.enforce.client(g.addr, g.dns))
+	if a.bad = n.enforceable(&g.enforce); a.bad != nil {
+		return a
+	}
+	if a.post, a.bad = n.fence.reserve(g.addr); a.bad != nil {
+		return a
+	}
+	s.claim(g)
+	if a.bad = n.fence.raise(a.post, g.client(g.routes)); a.bad != nil {
+		s.disclaim(g.routes)
+		a.post = nil
 	}
 	return a
 }
@@ -160,6 +170,7 @@ func (s *session) answered(now time.Time, a *answer) (spare *post) {
 		// The client has gone meanwhile. If the service accepted, it holds an address
 		// for this session, and a Stop gives it back.
 		if a.err == nil && a.reply.Code == radius.CodeAccessAccept {
+			s.disclaim(a.grant.routes)
 			s.grant, _ = readGrant(a.reply, s.node.settings.Load(), false)
 			s.node.fence.release(a.post)
 			s.account(now, acctStop)
@@ -191,9 +202,7 @@ func (s *session) answered(now time.Time, a *answer) (spare *post) {
 		s.inner = v.grant.addr.As4()
 		s.enforced(now, &v.grant.enforce)
 		s.setLimits(now)
-		if v.grant.noRoutes != nil {
-			s.log.Error("networks not routed to the client", "user", redact(s.user), "error", v.grant.noRoutes)
-		}
+		s.tellUnrouted(v.grant.unrouted...)
 		s.chapStep(now, s.chap.Success(now, v.text))
 		s.network(now)
 	}
@@ -274,7 +283,11 @@ func readGrant(p *radius.Packet, set *settings, strict bool) (grant, error) {
 	if !strict {
 		return g, nil
 	}
-	g.routes, g.noRoutes = radius.GetRoutes(p, g.addr)
+	var bad []error
+	g.routes, bad = radius.GetRoutes(p, g.addr)
+	for _, err := range bad {
+		g.unrouted = append(g.unrouted, unrouted{RouteUnreadable, err})
+	}
 	// 255.255.255.255 and .254 leave the choice to client or node (RFC 2865 §5.8);
 	// a node without state has none to make.
 	if !g.addr.Is4() || g.addr.IsUnspecified() || g.addr.IsLoopback() || g.addr.IsMulticast() || g.addr.As4()[0] >= 240 || g.addr == set.Inside {

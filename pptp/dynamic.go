@@ -97,7 +97,9 @@ func (s *session) change(o *order) error {
 	post, e := s.post, o.enforce
 	var c filter.Client
 	if err == nil && e != nil {
-		c, err = e.client(s.grant.addr, s.grant.dns), s.node.enforceable(e)
+		g := s.grant
+		g.enforce = *e
+		c, err = g.client(s.node.routed.held(g.routes, s)), s.node.enforceable(e)
 	}
 	s.shard.leave()
 	if err != nil {

@@ -220,7 +220,7 @@ func fencedRig(t testing.TB) (*rig, *FakeFilter) {
 	set.filter.Portal = []netip.AddrPort{netip.MustParseAddrPort("10.0.0.20:443")}
 	r.node.settings.Store(&set)
 	var err error
-	if r.s.post, err = r.node.fence.raise(filter.Client{Addr: testInner}); err != nil {
+	if r.s.post, err = r.node.fence.post(filter.Client{Addr: testInner}); err != nil {
 		t.Fatal(err)
 	}
 	return r, f

@@ -105,6 +105,13 @@ func (e *enforcement) client(addr netip.Addr, dns []netip.Addr) filter.Client {
 	return filter.Client{Addr: addr, Filter: e.filter, Rules: e.rules, Quarantine: e.held > 0, DNS: dns}
 }
 
+// client is what the packet filter is to know of a session with these networks.
+func (g *grant) client(routes []netip.Prefix) filter.Client {
+	c := g.enforce.client(g.addr, g.dns)
+	c.Routes, c.Turn = routes, g.turn
+	return c
+}
+
 // enforceable tells whether this node can do it at all.
 func (n *Node) enforceable(e *enforcement) error {
 	switch {
@@ -135,27 +142,32 @@ type post struct {
 	released bool // fence.mu: its session sends and receives no more
 }
 
-// raise puts a client's filter in force. An address whose session is still there is not
-// taken from it: the packet filter would obey the newer one.
-func (f *fence) raise(c filter.Client) (*post, error) {
+// reserve finds room for a client. An address whose session is still there is not taken
+// from it: the packet filter would obey the newer one.
+func (f *fence) reserve(a netip.Addr) (*post, error) {
 	if f.filter == nil {
 		return nil, nil //nolint:nilnil // no filter needs no post
 	}
-	p := &post{addr: c.Addr}
+	p := &post{addr: a}
 	f.mu.Lock()
-	former := f.posts[c.Addr]
-	if former != nil && !former.released {
-		f.mu.Unlock()
+	defer f.mu.Unlock()
+	if former := f.posts[a]; former != nil && !former.released {
 		return nil, errLeasedTwice
 	}
-	f.posts[c.Addr] = p
-	f.mu.Unlock()
-	var err error
+	f.posts[a] = p
+	return p, nil
+}
+
+// raise puts a client's filter in force. After an error its post is gone.
+func (f *fence) raise(p *post, c filter.Client) (err error) {
+	if p == nil {
+		return nil
+	}
 	if p.place, err = f.filter.Set(c); err == nil {
-		return p, nil
+		return nil
 	}
 	f.forget(p)
-	return nil, fmt.Errorf("%w: %w", errFilterSet, err)
+	return fmt.Errorf("%w: %w", errFilterSet, err)
 }
 
 // change puts another filter in force in place of a post's.
@@ -218,7 +230,7 @@ func (n *Node) standing(a netip.Addr) (captive.Standing, string) {
 	if !a.Is4() {
 		return captive.Stranger, ""
 	}
-	s := n.addrs.find(a.As4())
+	s := n.owner(a.As4())
 	if s == nil {
 		return captive.Stranger, ""
 	}

@@ -166,20 +166,29 @@ func TestEnforceable(t *testing.T) {
 	}
 }
 
+// post is a login's way into the packet filter.
+func (f *fence) post(c filter.Client) (*post, error) {
+	p, err := f.reserve(c.Addr)
+	if err == nil {
+		err = f.raise(p, c)
+	}
+	return p, err
+}
+
 // An address goes from one session to the next, and never to two.
 func TestFence(t *testing.T) {
 	f := new(FakeFilter)
 	fence := &fence{filter: f, posts: make(map[netip.Addr]*post)}
 	c := filter.Client{Addr: testInner}
-	first, err := fence.raise(c)
+	first, err := fence.post(c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := fence.raise(filter.Client{Addr: testInner, Filter: "other"}); !errors.Is(err, errLeasedTwice) || causeOf(err) != ServiceFault {
+	if _, err := fence.post(filter.Client{Addr: testInner, Filter: "other"}); !errors.Is(err, errLeasedTwice) || causeOf(err) != ServiceFault {
 		t.Errorf("the address of a session that is there: %v", err)
 	}
 	fence.release(first)
-	second, err := fence.raise(c)
+	second, err := fence.post(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,14 +206,14 @@ func TestFence(t *testing.T) {
 	}
 	f.Fail("set", errors.New("netlink"))
 	fence.release(second)
-	if _, err := fence.raise(c); !errors.Is(err, errFilterSet) || causeOf(err) != FilterFailed {
+	if _, err := fence.post(c); !errors.Is(err, errFilterSet) || causeOf(err) != FilterFailed {
 		t.Errorf("%v", err)
 	}
 	if len(fence.posts) != 0 {
 		t.Error("what was not put in force is remembered")
 	}
 	f.Fail("set", nil)
-	if _, err := fence.raise(filter.Client{Addr: testPeer}); err != nil {
+	if _, err := fence.post(filter.Client{Addr: testPeer}); err != nil {
 		t.Error(err)
 	}
 	f.Fail("remove", errors.New("netlink"))
@@ -213,7 +222,7 @@ func TestFence(t *testing.T) {
 	}
 
 	without := newRig(t, true).node.fence
-	p, err := without.raise(c)
+	p, err := without.post(c)
 	if p != nil || err != nil || without.change(p, c) != nil || without.lower(p) != nil || without.lowerAll() != nil {
 		t.Error("a node without a filter cannot do without")
 	}
@@ -229,7 +238,7 @@ func TestFenceRaces(t *testing.T) {
 		wg.Go(func() {
 			addr := netip.AddrFrom4([4]byte{10, 80, 0, byte(i % 3)})
 			for range 300 {
-				p, err := fence.raise(filter.Client{Addr: addr})
+				p, err := fence.post(filter.Client{Addr: addr})
 				if err != nil {
 					continue
 				}

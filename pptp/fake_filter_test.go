@@ -138,3 +138,6 @@ func (p *fakePlace) Remove() error {
 	delete(f.now, p.client.Addr)
 	return nil
 }
+
+// Networks is how many networks behind clients sessions have.
+func (n *Node) Networks() int { return int(n.routed.count.Load()) }

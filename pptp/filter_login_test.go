@@ -22,6 +22,7 @@ import (
 	"postern/internal/radius"
 	"postern/pptp"
 	"postern/pptp/client"
+	"postern/pptp/tun/tuntest"
 )
 
 // Whole logins with a packet filter that only remembers.
@@ -42,6 +43,7 @@ var (
 type fenced struct {
 	*world
 	filter *pptp.FakeFilter
+	tun    *tuntest.Device
 	reg    *prometheus.Registry
 }
 
@@ -51,6 +53,7 @@ func newFenced(t *testing.T) *fenced {
 	f.world = newWorld(t, func(cfg *config.Gateway, d *pptp.Deps) {
 		cfg.Filter.Portal = []netip.AddrPort{portalAt}
 		d.Filter, d.Metrics = f.filter, f.reg
+		f.tun = d.TUN.(*tuntest.Device)
 	})
 	return f
 }
@@ -269,7 +272,7 @@ func TestFilterLeavesNothing(t *testing.T) {
 		t.Run(about, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := newFenced(t)
-				f.grants(held(quarantine))
+				f.grants(held(quarantine), framedRoute("10.50.7.0/24 0.0.0.0 1"))
 				f.filter.Takes = tc.takes
 				f.service.delay.Store(int64(tc.delay))
 				ctx, cancel := context.WithCancel(t.Context())
@@ -284,6 +287,9 @@ func TestFilterLeavesNothing(t *testing.T) {
 				time.Sleep(5 * time.Minute)
 				if f.filter.Places() != 0 || f.node.Sessions() != 0 || f.value("postern_sessions_quarantined") != 0 {
 					t.Errorf("%d places, %d sessions, %v in quarantine", f.filter.Places(), f.node.Sessions(), f.value("postern_sessions_quarantined"))
+				}
+				if routes := f.tun.Routes(); len(routes) != 0 || f.node.Networks() != 0 {
+					t.Errorf("routes %v, %d networks", routes, f.node.Networks())
 				}
 				f.net.SetFaults(netip.Addr{}, netip.Addr{}, faultsUp)
 				if s := <-dialled; s != nil {

@@ -25,6 +25,7 @@ type metrics struct {
 	busy        *prometheus.CounterVec // why
 	oddities    *prometheus.CounterVec // why
 	logins      *prometheus.CounterVec // outcome
+	unrouted    *prometheus.CounterVec // reason
 	setup       prometheus.Histogram
 	spooled     atomic.Int64
 }
@@ -68,6 +69,13 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	for b := BusyStopping; b <= BusyFull; b++ {
 		m.busy.WithLabelValues(b.String())
 	}
+	m.unrouted = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "postern_routes_left_out_total",
+		Help: "Networks behind clients (Framed-Route) that were not routed to them, by reason: unreadable, own address, local network, another session, too many, host route.",
+	}, []string{"reason"})
+	for f := RouteUnreadable; f < numRouteFaults; f++ {
+		m.unrouted.WithLabelValues(f.String())
+	}
 	for c := range causes {
 		m.ended.WithLabelValues(Cause(c).String())
 	}
@@ -81,7 +89,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help, ConstLabels: labels},
 			func() float64 { return float64(v.Load()) }))
 	}
-	reg.MustRegister(m.connections, m.ended, m.busy, m.oddities, m.logins, m.setup)
+	reg.MustRegister(m.connections, m.ended, m.busy, m.oddities, m.logins, m.unrouted, m.setup)
 	gauge("postern_sessions", "Sessions with an address.", func() float64 { return float64(m.sessions.Load()) })
 	gauge("postern_sessions_quarantined", "Sessions held back until their user has given a second factor.", func() float64 { return float64(m.quarantined.Load()) })
 	gauge("postern_calls", "Calls in any phase.", func() float64 { return float64(m.calls.Load()) })

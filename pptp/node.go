@@ -34,7 +34,10 @@ type Deps struct {
 	Listen    func(ctx context.Context, addr netip.AddrPort) (net.Listener, error)
 	ListenGRE func(local netip.Addr) (gre.Conn, error)
 
-	TUN     tun.Device       // the node closes it
+	TUN tun.Device // the node closes it
+	// Locals are the networks that this host is in, which none of a client's may overlap.
+	// Nil: none are known.
+	Locals  func() []netip.Prefix
 	Filter  Filter           // nil: no packets are filtered, and who needs a filter is refused
 	RADIUS  radius.Exchanger // the services
 	Log     *slog.Logger
@@ -384,8 +387,10 @@ func (n *Node) call(c *controlConn, now time.Time, e control.CallRequest) {
 func (n *Node) forget(s *session, now time.Time) {
 	n.calls.free(s.callID, now)
 	n.callers.leave(s.peer, now)
+	nets := s.grant.routes
 	n.spawn(func() { // counted in spawn, waited for in Wait
 		s.lower(s.post)
+		s.disclaim(nets)
 		s.conn.farewell(now, s.callID, s.cause)
 	})
 }

@@ -79,10 +79,9 @@ type session struct {
 	accepted      bool // a service has accepted: a Stop is owed
 	started       bool // Accounting-Start was handed over
 	grant         grant
-	post          *post          // in the packet filter, once accepted; nil: there is none
-	inner         [4]byte        // the leased address
-	routes        []netip.Prefix // networks that are routed to the client
-	mtu           int            // the largest inner packet either way
+	post          *post   // in the packet filter, once accepted; nil: there is none
+	inner         [4]byte // the leased address
+	mtu           int     // the largest inner packet either way
 
 	// changing is held by who changes the session for a service, so that filter and
 	// session see changes in one order. Taken before shard.mu.
@@ -640,7 +639,7 @@ func (s *session) shut() {
 	s.shard.tx.Lock()
 	s.out.open = false
 	s.shard.tx.Unlock()
-	s.unlead()
+	s.unlead(s.grant.routes)
 	s.node.addrs.remove(s.inner, s)
 	if err := s.node.route(netip.PrefixFrom(s.grant.addr, 32), false); err != nil {
 		s.log.Error("route to the client left behind", "address", s.grant.addr, "error", err)

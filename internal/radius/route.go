@@ -25,21 +25,25 @@ func ParseRoute(s string, client netip.Addr) (netip.Prefix, error) {
 		return netip.Prefix{}, fmt.Errorf("%q is no IPv4 network such as 10.1.0.0/16", words[0])
 	case len(words) > 1 && words[1] != "0.0.0.0" && (!client.IsValid() || words[1] != client.String()):
 		return netip.Prefix{}, fmt.Errorf("%v by way of %q, want 0.0.0.0, which is the client", p, words[1])
-	case p.Bits() == 0 || p.Addr().IsLoopback() || p.Addr().IsMulticast():
+	case slices.ContainsFunc(nowhere, p.Overlaps):
 		return netip.Prefix{}, fmt.Errorf("%v cannot be behind a client", p)
 	}
 	return p.Masked(), nil
 }
 
-// GetRoutes reads the Framed-Routes of a client that has an address. The error says what
-// could not be read and is not among them.
-func GetRoutes(p *Packet, client netip.Addr) ([]netip.Prefix, error) {
+// nowhere is what no network that one can be led to has in it: this host, loopback,
+// multicast and what is reserved (RFC 6890 §2.2.2, RFC 5771).
+var nowhere = []netip.Prefix{
+	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("224.0.0.0/3"),
+}
+
+// GetRoutes reads the Framed-Routes of a client that has an address. The errors are one
+// for each that could not be read and is not among them.
+func GetRoutes(p *Packet, client netip.Addr) (routes []netip.Prefix, errs []error) {
 	texts, err := rfc2865.FramedRoute_GetStrings(p)
 	if err != nil {
-		return nil, fmt.Errorf("read Framed-Route: %w", err)
+		return nil, []error{fmt.Errorf("read Framed-Route: %w", err)}
 	}
-	var routes []netip.Prefix
-	var errs []error
 	for _, text := range texts {
 		r, err := ParseRoute(text, client)
 		switch {
@@ -49,5 +53,5 @@ func GetRoutes(p *Packet, client netip.Addr) ([]netip.Prefix, error) {
 			routes = append(routes, r)
 		}
 	}
-	return routes, errors.Join(errs...)
+	return routes, errs
 }

@@ -12,6 +12,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -94,6 +96,9 @@ func New(cfg *config.Gateway, opts Options) (*Node, error) {
 			}
 			deps.Filter = tableFilter{n.filter}
 		}
+		if deps.Locals == nil {
+			deps.Locals = localNetworks(cfg.PPTP.Tun)
+		}
 		if deps.Filter == nil {
 			n.log.Info("no packet filter: logins that need one are refused")
 		}
@@ -106,6 +111,28 @@ func New(cfg *config.Gateway, opts Options) (*Node, error) {
 	}
 	n.dynamic.Store(n.Node.Dynamic())
 	return n, nil
+}
+
+// localNetworks are those that the host is in by another interface than the tunnels'.
+func localNetworks(tun string) func() []netip.Prefix {
+	return func() (all []netip.Prefix) {
+		interfaces, err := net.Interfaces()
+		if err != nil {
+			return nil // then the host's routes are all there is to say no
+		}
+		for _, i := range interfaces {
+			addrs, err := i.Addrs()
+			if err != nil || i.Name == tun {
+				continue
+			}
+			for _, a := range addrs {
+				if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is4() {
+					all = append(all, p.Masked())
+				}
+			}
+		}
+		return all
+	}
 }
 
 // unfilter takes the packet filter out of the kernel.
