@@ -21,7 +21,7 @@ const (
 	DropUndecryptable      // MPPE: replayed, too old, or not sealed with our key
 	DropCleartext          // MPPE: unencrypted data where encryption is demanded
 	DropBadIP              // IP: no whole IPv4 packet
-	DropSpoofed            // IP: the source is not the leased address
+	DropSpoofed            // IP: the source is neither the leased address nor of a network behind the client
 	DropLimitIn            // IP: from the client, more than its bandwidth
 	DropLimitOut           // TUN: to the client, more than its bandwidth
 	DropNoSession          // TUN: no session has this destination

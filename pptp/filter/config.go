@@ -84,7 +84,8 @@ type Client struct {
 	DNS []netip.Addr
 	// Routes are networks behind the client. Whoever has an address in one of them may do
 	// what the client may, and nothing else. Of several networks with an address the longest
-	// counts, and before all of them the client that has it as its own.
+	// counts, and before all of them the client that has it as its own; but what one of them
+	// in quarantine may not send to this host the others may not either.
 	Routes []netip.Prefix
 	// Turn says which of several clients with the same network has it: the one with the
 	// highest. The others do not get it back.

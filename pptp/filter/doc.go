@@ -20,6 +20,8 @@
 //	  map client_out { 10.9.0.10 : goto out.sales, 10.9.0.11 : goto quarantine_out }  # for a login
 //	  set quarantined { 10.9.0.11 }                     # these for quarantined ones only
 //	  set client_dns { 10.9.0.11 . 10.20.0.53 }
+//	  map routed_in.24 { 10.50.7.0 : goto in.sales }    # alice's network, 10.50.7.0/24; as
+//	  map routed_out.24 { 10.50.7.0 : goto out.sales }  # these, routed_quarantined.24, routed_dns.24
 //	  set portal { 10.20.0.2 . 443 }
 //	  set set.servers { 10.20.0.0/23 }                  # @servers of the configuration
 //
@@ -33,13 +35,16 @@
 //	    iifname != "tun0" accept
 //	    oifname "tun0" counter name "client_to_client" drop
 //	    ip saddr vmap @client_in
+//	    jump routed_in
 //	    counter name "no_lease" drop
 //	  }
 //	  chain to_clients {                                # hook forward, behind the other
 //	    oifname != "tun0" accept
 //	    ip daddr vmap @client_out
+//	    jump routed_out
 //	    counter name "no_lease" drop
 //	  }
+//	  chain routed_in { ip saddr & 255.255.255.0 vmap @routed_in.24 }
 //	  chain in.sales { goto in.sales.g1 }               # the door, see below
 //	  chain in.sales.g1 {                               # what alice sends in flows she began
 //	    ct direction reply ct state established goto in.sales.g1.re
@@ -80,7 +85,9 @@
 // An interval set cannot be changed in one step with the rules that speak of it
 // (interval.go). Therefore a filter of the configuration is entered through a door, a
 // chain of one rule. New rules and sets are made behind it in one transaction, and the
-// next one turns the door's rule to them.
+// next one turns the door's rule to them. For the same reason networks behind clients are
+// in no interval map but in one of single elements for each length that they have, which
+// is there while a network of that length is (routed.go).
 //
 // An answer is known by connection tracking, but judged by the rules (filterChains). A
 // packet of a flow that was permitted yesterday has no rights today.
