@@ -207,8 +207,8 @@ func (t *Table) route(p netip.Prefix, e *entry) {
 }
 
 // widen makes sets for the lengths that networks have now, prune takes away those that
-// they have not any more. Rules come and go with their sets, which kernels do in one
-// step: unlike interval sets these are changed as rules are.
+// they have not any more. Rules come and go with their sets in one step, and so do
+// elements, on every kernel: of interval sets not all kernels do that (intervals).
 func (t *Table) widen(x *txn) {
 	next := t.lengths
 	for bits, n := range t.networks {

@@ -283,7 +283,7 @@ func TestNetworkChangesHands(t *testing.T) {
 }
 
 // A client whose filter changes goes on being served meanwhile: no packet that both
-// filters permit is lost between them, as it would be in an interval set.
+// filters permit is lost between them.
 func TestNetworkThroughChanges(t *testing.T) {
 	w := newWorld(t)
 	w.leads("10.48.0.0/12")
