@@ -159,6 +159,9 @@ type Session struct {
 	// Quarantine is how long a session waits for its second factor when the policy does
 	// not say.
 	Quarantine time.Duration `yaml:"quarantine" default:"5m" min:"30s" max:"24h"`
+	// PoolAlarm is how much of a pool may be leased, in percent, before an alarm is raised;
+	// 0 raises none.
+	PoolAlarm int `yaml:"pool_alarm" default:"90" min:"0" max:"100"`
 }
 
 // Follow has sessions end whose users' accounts are disabled, leave a group, change

@@ -25,6 +25,7 @@ import (
 	"postern/authz/inputs"
 	"postern/authz/mfa"
 	"postern/authz/nodes"
+	"postern/authz/pool"
 	"postern/authz/posture/computers"
 	"postern/authz/session"
 	"postern/internal/config"
@@ -73,6 +74,8 @@ type Service struct {
 	portal    *portal.Server    // nil: none here
 	computers *computers.Poller // nil: none are read
 
+	poolAlarms *pool.Alarms
+
 	ctx    context.Context // ends with Stop
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // the sweeper and the follower; Stop waits
@@ -90,6 +93,7 @@ func New(cfg *config.Service, opts Options) (_ *Service, err error) {
 	if s.local == nil {
 		s.local = localNetworks()
 	}
+	s.poolAlarms = pool.NewAlarms(cfg.Session.PoolAlarm, s.log)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
@@ -275,6 +279,7 @@ func (s *Service) Start() error {
 	}
 	s.wg.Go(func() { s.policies.run(s.ctx) }) // Stop waits
 	s.wg.Go(s.sweep)                          // Stop waits
+	s.wg.Go(s.watchPools)                     // Stop waits
 	s.wg.Go(func() { s.follower.Run(s.ctx) }) // Stop waits
 	s.wg.Go(func() { s.geo.Run(s.ctx) })      // Stop waits
 	if s.computers != nil {

@@ -327,3 +327,56 @@ func TestHearing(t *testing.T) {
 		}
 	}
 }
+
+// A pool that is nearly exhausted is an alarm in log and metrics, before anybody is
+// refused.
+func TestPoolAlarm(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	log := new(lines)
+	s, err := New(site(t), Options{Registerer: reg, Log: slog.New(slog.NewTextHandler(log, nil)), Local: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Stop)
+	_, pools := s.decider.Policy()
+	name := pools.Names()[0]
+	for i := range (pools.Size(name)*90 + 99) / 100 {
+		who := fmt.Sprint("user", i)
+		c, err := pools.Claim(name, who, who, time.Hour)
+		if err == nil {
+			err = s.store.Do(t.Context(), c.Seqs()...)
+		}
+		if err == nil {
+			_, err = c.Finish(t.Context(), s.store)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	rings := func() bool {
+		families, err := reg.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range families {
+			if f.GetName() == "postern_pool_alarm" {
+				m := f.GetMetric()
+				return len(m) == 1 && m[0].GetLabel()[0].GetValue() == name && m[0].GetGauge().GetValue() == 1
+			}
+		}
+		return false
+	}
+	for end := time.Now().Add(20 * time.Second); !rings(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("no alarm")
+		}
+	}
+	log.mu.Lock()
+	defer log.mu.Unlock()
+	if got := log.b.String(); !strings.Contains(got, `msg="pool needs attention" layer=pool pool=`+name) {
+		t.Errorf("log: %s", got)
+	}
+}
