@@ -1,6 +1,7 @@
 package pptp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -265,7 +266,7 @@ func readGrant(p *radius.Packet, set *settings, strict bool) (grant, error) {
 	}
 	g.up, g.down = radius.GetBandwidth(p)
 	if g.interim > 0 {
-		g.interim = max(g.interim, time.Minute) // RFC 2869 §5.16
+		g.interim = cmp.Or(set.interim, max(g.interim, time.Minute)) // RFC 2869 §5.16
 	}
 	if class, err := rfc2865.Class_Gets(p); err == nil {
 		g.class = class

@@ -23,12 +23,18 @@ const (
 // account hands a record of the session to the spool, which keeps it until a service
 // has answered. Counters are read now, so a Stop is right whatever was sent before.
 func (s *session) account(now time.Time, status rfc2866.AcctStatusType) {
+	s.accountAnd(now, status, nil)
+}
+
+// accountAnd is account, and calls answered, without the session's lock, when a service has.
+func (s *session) accountAnd(now time.Time, status rfc2866.AcctStatusType, answered func()) {
 	p, err := s.accountingRequest(now, status)
 	if err != nil {
 		s.log.Error("accounting record lost", "status", status.String(), "error", err)
 		return
 	}
-	s.node.spool.Add(s.id, status, p, now)
+	s.stopped = status == acctStop
+	s.node.spool.AddAnd(s.id, status, p, now, answered)
 }
 
 func (s *session) accountingRequest(now time.Time, status rfc2866.AcctStatusType) (*radius.Packet, error) {

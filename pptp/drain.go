@@ -18,6 +18,10 @@ type drain struct {
 	changed chan struct{} // room for one
 }
 
+// drainBacklog is how many records may wait for a service while sessions are ended, ours:
+// more of them than of one round of Interims, or a service is slow or away.
+const drainBacklog = 64
+
 func newDrain() *drain { return &drain{changed: make(chan struct{}, 1)} }
 
 // active tells whether calls are refused.
@@ -94,6 +98,9 @@ func (n *Node) drainAway() {
 		if duty, first = n.drain.look(); duty.State != radius.NodeDraining || time.Now().Before(first) {
 			continue
 		}
+		if n.metrics.spooled.Load() > drainBacklog { // no service would let them in elsewhere, either
+			continue
+		}
 		left = n.endOldest(left)
 	}
 }
@@ -107,7 +114,7 @@ func (n *Node) endOldest(all []*session) []*session {
 		now := s.shard.enter()
 		lives := s.phase != phaseClosing && s.phase != phaseGone
 		if lives {
-			s.end(now, NodeDrained)
+			s.endElsewhere(now, NodeDrained)
 		}
 		s.shard.leave()
 		if lives {

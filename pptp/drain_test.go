@@ -101,6 +101,69 @@ func TestDrain(t *testing.T) {
 	})
 }
 
+// Whose turn it is hears of it when a service has his Stop, so that he finds his address
+// free elsewhere; and while no service answers nobody is sent away, for none would let him
+// in.
+func TestDrainStops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, nil)
+		var all []*client.Session
+		for i := range 100 {
+			s, err := client.Dial(t.Context(), w.clientConfig(clientAddr(i)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, s)
+		}
+		ended := func() (n int) {
+			for _, s := range all {
+				select {
+				case <-s.Done():
+					n++
+				default:
+				}
+			}
+			return n
+		}
+		time.Sleep(time.Second)
+		w.service.delay.Store(int64(700 * time.Millisecond)) // of a Stop's answer
+		w.node.Do(radius.Duty{State: radius.NodeDraining, Rate: 120})
+		<-all[0].Done()
+		w.service.mu.Lock()
+		stops := len(w.service.stops)
+		w.service.mu.Unlock()
+		if stops == 0 {
+			t.Error("the first was cut before a service knew")
+		}
+
+		w.service.away.Store(true)
+		time.Sleep(time.Minute)
+		before := ended()
+		if before > 75 {
+			t.Errorf("%d were sent away while no service answered", before)
+		}
+		time.Sleep(time.Minute)
+		if n := ended(); n != before {
+			t.Errorf("%d, and then %d were", before, n)
+		}
+		w.service.away.Store(false)
+		time.Sleep(3 * time.Minute)
+		if n := ended(); n != len(all) {
+			t.Errorf("%d of %d have ended after that", n, len(all))
+		}
+		w.service.mu.Lock()
+		defer w.service.mu.Unlock()
+		if len(w.service.stops) != len(all) {
+			t.Errorf("%d stops of %d sessions", len(w.service.stops), len(all))
+		}
+		for id, stop := range w.service.stops {
+			if stop.count != 1 || stop.cause != rfc2866.AcctTerminateCause_Value_NASRequest {
+				t.Errorf("%s: %+v", id, stop)
+			}
+		}
+	})
+}
+
 // A service of another release says nothing of duties: the node goes on as it is.
 func TestDutyUnsaid(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -42,6 +42,10 @@ type Deps struct {
 	RADIUS  radius.Exchanger // the services
 	Log     *slog.Logger
 	Metrics prometheus.Registerer // nil: none
+
+	// Interim is how often sessions that shall report do, for tests, whose time is short.
+	// Zero: as services say, and once a minute at most (RFC 2869 §5.16).
+	Interim time.Duration
 }
 
 // settings is what Reload may change; sessions take what they need when they begin.
@@ -50,6 +54,7 @@ type settings struct {
 	filter    config.Filter
 	demand    []ppp.Auth
 	strengths ppp.MPPEBits
+	interim   time.Duration // Deps'
 }
 
 // Node is a PPTP access concentrator. Start, Stop and Wait work once; a stopped node
@@ -171,7 +176,7 @@ func (n *Node) since(now time.Time) int64 { return int64(now.Sub(n.epoch)) }
 
 // apply makes p and f count for what begins from now on.
 func (n *Node) apply(p *config.PPTP, f *config.Filter) {
-	set := &settings{PPTP: *p, filter: *f}
+	set := &settings{PPTP: *p, filter: *f, interim: n.deps.Interim}
 	for _, a := range p.Auth {
 		if a == config.AuthMSCHAPv2 {
 			set.demand = append(set.demand, ppp.AuthMSCHAPv2)

@@ -77,6 +77,7 @@ type session struct {
 	asking        bool // a service has been asked and has not answered
 	settled       bool // it does not count as starting any more
 	accepted      bool // a service has accepted: a Stop is owed
+	stopped       bool // and is in the spool
 	started       bool // Accounting-Start was handed over
 	grant         grant
 	post          *post   // in the packet filter, once accepted; nil: there is none
@@ -654,9 +655,33 @@ func (s *session) end(now time.Time, why Cause) {
 	}
 	s.close(now, why)
 	if s.phase == phaseClosing && why.polite() {
-		s.lcpStep(now, s.lcp.Close(now, s.parting()))
-		s.arm()
+		s.hangUp(now)
 	}
+}
+
+// endElsewhere is end for a client that is to dial another node: it hears of it when a
+// service knows, or does not answer for closeWait. By then its address and its place are
+// free, however fast it dials.
+func (s *session) endElsewhere(now time.Time, why Cause) {
+	if s.phase != phaseUp {
+		s.end(now, why)
+		return
+	}
+	s.close(now, why)
+	s.arm()
+	s.accountAnd(now, acctStop, func() {
+		now := s.shard.enter()
+		defer s.shard.leave()
+		if s.phase == phaseClosing && s.lcp.State() == ppp.Opened {
+			s.hangUp(now)
+		}
+	})
+}
+
+// hangUp tells the peer by LCP.
+func (s *session) hangUp(now time.Time) {
+	s.lcpStep(now, s.lcp.Close(now, s.parting()))
+	s.arm()
 }
 
 // enforced notes what the packet filter has begun to do. The time in quarantine counts
@@ -745,7 +770,7 @@ func (s *session) gone(now time.Time) {
 	}
 	s.node.metrics.calls.Add(-1)
 	s.node.metrics.ended.WithLabelValues(s.cause.String()).Inc()
-	if s.accepted {
+	if s.accepted && !s.stopped {
 		s.account(now, acctStop)
 	}
 	var dur time.Duration

@@ -36,6 +36,12 @@ func New(t testing.TB) *Namespace {
 	return ns
 }
 
+// Here is the namespace that this process is in.
+func Here(t testing.TB) *Namespace {
+	t.Helper()
+	return enter(t, func() error { return nil })
+}
+
 // Open enters a namespace that somebody else has named.
 func Open(t testing.TB, name string) *Namespace {
 	t.Helper()

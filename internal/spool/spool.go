@@ -77,7 +77,8 @@ type record struct {
 	At      time.Time              `json:"at"`
 	Attrs   []attr                 `json:"attributes"`
 
-	file string
+	file     string
+	answered func() // nil: nobody wants to know
 }
 
 // attr is one attribute; RADIUS' own encoding of a packet would need a secret.
@@ -126,7 +127,13 @@ func Open(cfg Config) (*Spool, error) {
 // Add takes a record over. It does not block but for the file, which is small and
 // not synced: a machine that crashes loses its sessions anyway.
 func (sp *Spool) Add(session string, status rfc2866.AcctStatusType, p *radius.Packet, now time.Time) {
-	r := &record{Session: session, Status: status, At: now}
+	sp.AddAnd(session, status, p, now, nil)
+}
+
+// AddAnd is Add, and calls answered, in a goroutine of the spool's, when somebody has
+// answered the record. It is not called for one that is given up.
+func (sp *Spool) AddAnd(session string, status rfc2866.AcctStatusType, p *radius.Packet, now time.Time, answered func()) {
+	r := &record{Session: session, Status: status, At: now, answered: answered}
 	for _, a := range p.Attributes {
 		r.Attrs = append(r.Attrs, attr{a.Type, a.Attribute})
 	}
@@ -293,6 +300,9 @@ func (sp *Spool) send(ctx context.Context, i int, ask func() radius.Exchanger) {
 		l.queue = slices.Delete(l.queue, 0, 1)
 		sp.mu.Unlock()
 		sp.cfg.Length.Add(-1)
+		if err == nil && r.answered != nil {
+			r.answered()
+		}
 	}
 }
 

@@ -106,6 +106,40 @@ func TestKeepsUntilAnswered(t *testing.T) {
 	})
 }
 
+// Who waits for a record's answer is told of it once, and never of one that is given up.
+func TestAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &clerk{away: true}
+		var length atomic.Int64
+		sp, err := Open(Config{Log: slog.New(slog.DiscardHandler), Length: &length})
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop := runSpool(t, sp, c)
+		defer stop()
+		var answered, given atomic.Int64
+		sp.AddAnd("s1", acctStop, acctPacket(t, "s1", acctStop), time.Now(), func() {
+			if length.Load() != 0 {
+				t.Error("told while the record waits")
+			}
+			answered.Add(1)
+		})
+		time.Sleep(time.Minute)
+		if answered.Load() != 0 {
+			t.Error("told before anybody has answered")
+		}
+		c.mu.Lock()
+		c.away = false
+		c.mu.Unlock()
+		sp.Drain(t.Context())
+		sp.AddAnd("large", acctStop, acctPacket(t, "large", acctStop), time.Now(), func() { given.Add(1) })
+		time.Sleep(time.Minute)
+		if answered.Load() != 1 || given.Load() != 0 {
+			t.Errorf("told %d times, and %d times of one that cannot be sent", answered.Load(), given.Load())
+		}
+	})
+}
+
 func TestSetsBrokenFilesAside(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "0000000000000001"+suffix), []byte("{"), 0o600); err != nil {

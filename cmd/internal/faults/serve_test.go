@@ -13,13 +13,20 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"postern/cmd/internal/cmdtest"
 	"postern/cmd/internal/daemon"
+	"postern/cmd/internal/node"
 	"postern/cmd/internal/service"
 	"postern/internal/config"
+	"postern/pptp"
 )
 
-// serveEnv has the test's binary be postern-radiusd, with the configuration that it names.
-const serveEnv = "POSTERN_FAULTS_SERVE"
+// serveEnv has the test's binary be postern-radiusd, and nodeEnv postern-gateway, with the
+// configuration that they name.
+const (
+	serveEnv = "POSTERN_FAULTS_SERVE"
+	nodeEnv  = "POSTERN_FAULTS_NODE"
+)
 
 // interim is shorter than configurations may have it, so that a run of a minute sees
 // many sessions fall silent. start is the shortest that they may have.
@@ -35,7 +42,10 @@ func TestMain(m *testing.M) {
 	if file := os.Getenv(serveEnv); file != "" {
 		os.Exit(serve(file))
 	}
-	os.Exit(m.Run())
+	if file := os.Getenv(nodeEnv); file != "" {
+		os.Exit(serveNode(file))
+	}
+	os.Exit(cmdtest.Main(m, "postern"))
 }
 
 // serve is postern-radiusd, but for the interval.
@@ -48,6 +58,20 @@ func serve(file string) int {
 		},
 		New: func(c *config.Service, log *slog.Logger, r prometheus.Registerer) (daemon.Server[*config.Service], error) {
 			return service.New(c, service.Options{Log: log, Registerer: r})
+		},
+	}
+	return p.Main([]string{"-config", file})
+}
+
+// serveNode is postern-gateway, but for the interval.
+func serveNode(file string) int {
+	p := daemon.Program[*config.Gateway]{
+		Name: "postern-gateway", Role: "node", Check: node.Check, Load: config.LoadGateway,
+		Parts: func(c *config.Gateway) daemon.Parts {
+			return daemon.Parts{Name: c.Node, Log: c.Log, Metrics: c.Metrics}
+		},
+		New: func(c *config.Gateway, log *slog.Logger, r prometheus.Registerer) (daemon.Server[*config.Gateway], error) {
+			return node.New(c, node.Options{Log: log, Registerer: r, Deps: pptp.Deps{Interim: interim}})
 		},
 	}
 	return p.Main([]string{"-config", file})

@@ -3,6 +3,7 @@
 package faults
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -73,7 +74,9 @@ type world struct {
 // layout is what a world is made of.
 type layout struct {
 	services, nases       int
-	plants, staff, guests int // users; guests only guess
+	nodes                 int    // real ones, which the test starts
+	host                  string // where services listen; "": loopback
+	plants, staff, guests int    // users; guests only guess
 	roaming               int
 	pool                  string
 	store                 []string // lines of the store's configuration
@@ -98,9 +101,18 @@ func newWorld(t *testing.T, l layout) *world {
 		fmt.Fprintf(&clients, "  - {name: %s, certificates: [%s.example.org]}\n", name, name)
 		w.nases = append(w.nases, &nas{w: w, name: name, identity: id, dir: filepath.Join(w.dir, name)})
 	}
+	for i := range l.nodes {
+		name := fmt.Sprintf("node%d", i+1)
+		if _, err := ca.Issue(name, pki.ForClient, name+".example.org"); err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&clients, "  - {name: %s, certificates: [%s.example.org], node: true}\n", name, name)
+	}
+	host := cmp.Or(l.host, "127.0.0.1")
 	for i := range l.services {
-		p := &process{w: w, name: fmt.Sprintf("service%d", i+1), addr: cmdtest.FreeTCP(t)}
-		if _, err := ca.Issue(p.name, pki.ForServer, "127.0.0.1"); err != nil {
+		_, port, _ := net.SplitHostPort(cmdtest.FreeTCP(t))
+		p := &process{w: w, name: fmt.Sprintf("service%d", i+1), addr: net.JoinHostPort(host, port)}
+		if _, err := ca.Issue(p.name, pki.ForServer, host); err != nil {
 			t.Fatal(err)
 		}
 		w.write(p.name+".yaml", fmt.Sprintf(`node: %s
