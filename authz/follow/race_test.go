@@ -1,0 +1,5 @@
+//go:build race
+
+package follow
+
+func init() { many = 2000 }
