@@ -58,8 +58,14 @@ func TestAccountingIsForwarded(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, want := range []string{`"msg":"session start"`, `"msg":"session stop"`} {
-			if strings.Count(string(text), want) != 1 {
-				t.Errorf("%d: %d lines with %s", i, strings.Count(string(text), want), want)
+			n := 0
+			for line := range strings.Lines(string(text)) { // a slow answer has the record sent again
+				if strings.Contains(line, want) && strings.Contains(line, `"repeated":false`) {
+					n++
+				}
+			}
+			if n != 1 {
+				t.Errorf("%d: %d lines with %s", i, n, want)
 			}
 		}
 	}
