@@ -149,11 +149,17 @@ func (r *remote) ends() int {
 	return len(r.told)
 }
 
-// All that lets a user be in is taken back by one command, on nodes that are each
-// connected to another service than the next: two hundred sessions within seconds, and
-// nobody comes back without a code.
-func TestRevokeOverTwoServices(t *testing.T) {
-	const each = 100
+// pair are two services on one Redis, and two nodes that are each connected to another of
+// them. Alice has a token, and her place is remembered where she gives a code.
+type pair struct {
+	t        *testing.T
+	site     *cmdtest.Site
+	one, two *remote
+	code     string // of hers, now
+}
+
+func newPair(t *testing.T) *pair {
+	t.Helper()
 	redis := redistest.Start(t)
 	s := cmdtest.NewSite(t)
 	ca, err := pki.Open(filepath.Join(s.Dir, "tls"))
@@ -175,22 +181,33 @@ func TestRevokeOverTwoServices(t *testing.T) {
 	for _, file := range []string{"radiusd.yaml", "radiusd2.yaml"} {
 		cmdtest.Start(t, "postern-radiusd", "-config", filepath.Join(s.Dir, file)).Await(t, `"msg":"running"`, 1)
 	}
-	postern := func(v any, args ...string) {
-		t.Helper()
-		out := cmdtest.Must(t, "", "postern", append([]string{"--config", s.Radiusd, "-o", "json"}, args...)...)
-		if err := json.Unmarshal([]byte(out), v); err != nil {
-			t.Fatalf("%q: %v\n%s", args, err, out)
-		}
-	}
+	p := &pair{t: t, site: s}
 	var token struct{ Secret string }
-	postern(&token, "mfa", "enroll", "alice")
-	code, err := totp.GenerateCode(token.Secret, time.Now())
-	if err != nil {
+	p.postern(&token, "mfa", "enroll", "alice")
+	if p.code, err = totp.GenerateCode(token.Secret, time.Now()); err != nil {
 		t.Fatal(err)
 	}
+	p.one, p.two = newRemote(t, "gw1", s.RadSec, s.Node), newRemote(t, "gw2", radsec, second)
+	return p
+}
 
-	one, two := newRemote(t, "gw1", s.RadSec, s.Node), newRemote(t, "gw2", radsec, second)
-	one.login(t, "alice+"+code, "gw1-000") // and the place is remembered
+// postern runs the command and reads what it says into v.
+func (p *pair) postern(v any, args ...string) {
+	p.t.Helper()
+	out := cmdtest.Must(p.t, "", "postern", append([]string{"--config", p.site.Radiusd, "-o", "json"}, args...)...)
+	if err := json.Unmarshal([]byte(out), v); err != nil {
+		p.t.Fatalf("%q: %v\n%s", args, err, out)
+	}
+}
+
+// All that lets a user be in is taken back by one command, on nodes that are each
+// connected to another service than the next: two hundred sessions within seconds, and
+// nobody comes back without a code.
+func TestRevokeOverTwoServices(t *testing.T) {
+	const each = 100
+	p := newPair(t)
+	s, one, two, postern := p.site, p.one, p.two, p.postern
+	one.login(t, "alice+"+p.code, "gw1-000") // and the place is remembered
 	for i := 1; i < each; i++ {
 		one.login(t, "alice", fmt.Sprintf("gw1-%03d", i))
 	}
@@ -272,5 +289,41 @@ func TestRevokeOverTwoServices(t *testing.T) {
 		if time.Now().After(end) {
 			t.Fatalf("%d ends in the audit logs", n)
 		}
+	}
+}
+
+// A review has every service's sessions looked at again: those end that lived on what is
+// not remembered any more, and the one goes on that was opened with a code.
+func TestReviewOverTwoServices(t *testing.T) {
+	p := newPair(t)
+	p.one.login(t, "alice+"+p.code, "gw1-0")
+	for i := range 3 {
+		p.one.login(t, "alice", fmt.Sprintf("gw1-%d", i+1))
+		p.two.login(t, "alice", fmt.Sprintf("gw2-%d", i+1))
+	}
+	var v struct {
+		Reviewed   bool
+		Remembered []json.RawMessage
+		Sessions   []json.RawMessage
+	}
+	p.postern(&v, "user", "revoke", "alice", "--review", "--yes", "--reason", "another computer")
+	if !v.Reviewed || len(v.Sessions) != 7 || len(v.Remembered) != 1 {
+		t.Errorf("reviewed %v, %d sessions, %d remembered", v.Reviewed, len(v.Sessions), len(v.Remembered))
+	}
+	for end := time.Now().Add(patience); p.one.ends()+p.two.ends() < 6; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d and %d sessions were to end", p.one.ends(), p.two.ends())
+		}
+	}
+	var left []struct{ Session, Node string }
+	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		if p.postern(&left, "session", "list", "--user", "alice"); len(left) == 1 || time.Now().After(end) {
+			break
+		}
+	}
+	p.one.mu.Lock()
+	defer p.one.mu.Unlock()
+	if len(left) != 1 || p.one.up["gw1-0"] == nil || len(p.one.told) != 3 || len(p.two.told) != 3 {
+		t.Errorf("left are %+v; %d and %d were told to end", left, len(p.one.told), len(p.two.told))
 	}
 }
