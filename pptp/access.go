@@ -157,8 +157,7 @@ func (s *session) judge(reply *radius.Packet, err error) answer {
 	}
 	s.claim(g)
 	if a.bad = n.fence.raise(a.post, g.client(g.routes)); a.bad != nil {
-		s.disclaim(g.routes)
-		a.post = nil
+		a.post = nil // the networks go with the session
 	}
 	return a
 }

@@ -273,9 +273,15 @@ func TestStanding(t *testing.T) {
 		}
 	}
 	now := time.Now()
+	behind := netip.MustParseAddr("10.50.7.20")
+	check("nobody's network", behind, captive.Stranger, "", 0)
+	s.grant.routes = []netip.Prefix{netip.MustParsePrefix("10.50.7.0/24")}
+	s.claim(&s.grant)
 	check("free", testInner, captive.Free, "", 0)
+	check("behind it", behind, captive.Free, "", 0)
 	s.enforced(now, &enforcement{held: time.Minute, url: testURL})
 	check("held", testInner, captive.Held, testURL, 1)
+	check("behind it", behind, captive.Held, testURL, 1)
 	check("another", testPeer, captive.Stranger, "", 1)
 	check("IPv6", netip.MustParseAddr("2001:db8::1"), captive.Stranger, "", 1)
 	s.enforced(now, &enforcement{held: time.Minute, url: testURL + "2"})

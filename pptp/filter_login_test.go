@@ -229,7 +229,7 @@ func TestFilterRefusesTheCall(t *testing.T) {
 						tc.change(cfg, d, f.filter)
 					}
 				})
-				f.grants(tc.grant...)
+				f.grants(append(tc.grant, framedRoute("10.50.7.0/24"))...)
 				s, err := f.dial()
 				if err == nil {
 					t.Fatalf("a session with %v", s.Local())
@@ -241,7 +241,7 @@ func TestFilterRefusesTheCall(t *testing.T) {
 				if got := f.stopped(); got.count != 1 || got.cause != rfc2866.AcctTerminateCause_Value_NASError || got.filter != "" {
 					t.Errorf("stop %+v", got)
 				}
-				if f.node.Sessions() != 0 || f.filter.Places() != 0 || f.value("postern_sessions_ended_total", tc.cause.String()) != 1 ||
+				if f.node.Sessions() != 0 || f.filter.Places() != 0 || f.node.Networks() != 0 || f.value("postern_sessions_ended_total", tc.cause.String()) != 1 ||
 					f.value("postern_node_logins_total", "unusable") != 1 {
 					t.Error("not refused as it should be")
 				}

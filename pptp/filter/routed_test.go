@@ -113,6 +113,9 @@ func TestNetworksByPackets(t *testing.T) {
 	w.drops(table, tcp(scanner, 1, server, 443, tcpSYN), w.tun, countNoLease)
 	w.drops(table, udp(printer, 1, scanner, 161), w.lan, countNoLease)
 
+	if list := ruleset(t); strings.Contains(list, "routed_in.16") || !strings.Contains(list, "routed_in.20") {
+		t.Errorf("lengths that nobody has, or not all that somebody has:\n%s", list)
+	}
 	if err := errors.Join(table.Verify(), table.Remove(l), table.Verify()); err != nil || table.metric.repairs.Load() != 0 {
 		t.Errorf("%v, %d repairs", err, table.metric.repairs.Load())
 	}
