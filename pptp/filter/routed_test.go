@@ -452,7 +452,7 @@ func TestManyNetworks(t *testing.T) {
 		}
 		*all = append(*all, time.Since(began))
 	}
-	for range 50 {
+	for range 20 {
 		var l Lease
 		c := typicalBranch(manyBranches)
 		measure(&set, func() (err error) { l, err = table.Set(c); return err })
