@@ -64,11 +64,13 @@ func TestLastDecision(t *testing.T) {
 	if d := l.lastDecision(); d != (decision{}) {
 		t.Errorf("without a file: %+v", d)
 	}
-	text := `{"decision":"a","reason":"wrong password"}` + "\n" + `{"decision":"b","reason":"permitted","rule":"people","more":1}` + "\n"
+	text := `{"msg":"login","decision":"a","reason":"wrong password"}` + "\n" +
+		`{"msg":"login","decision":"b","reason":"permitted","rule":"people","more":1}` + "\n" +
+		`{"msg":"session start","decision":"b","rule":"people"}` + "\n" + `{"msg":"log`
 	if err := os.WriteFile(l.state.path("audit.json"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if d := l.lastDecision(); d != (decision{"b", "permitted", "people"}) {
+	if d := l.lastDecision(); d != (decision{"login", "b", "permitted", "people"}) {
 		t.Errorf("%+v", d)
 	}
 }

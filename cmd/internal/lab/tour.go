@@ -2,7 +2,6 @@ package lab
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -64,27 +63,30 @@ func (l *lab) dial(ctx context.Context, from netip.Addr, user, password string) 
 	return client.Dial(ctx, client.Config{Server: l.dialAddr(), Local: from, User: user, Password: password, Timeout: 20 * time.Second})
 }
 
-// decision is what the tour reads of an audit line.
+// decision is what the tour reads of an audit line about a login.
 type decision struct {
+	Msg    string `json:"msg"`
 	ID     string `json:"decision"`
 	Reason string `json:"reason"`
 	Rule   string `json:"rule"`
 }
 
-// lastDecision reads the newest audit line.
+// lastDecision reads the newest audit line about a login. Lines about sessions may come
+// behind it.
 func (l *lab) lastDecision() decision {
-	var d decision
+	var last decision
 	f, err := os.Open(l.state.path("audit.json"))
 	if err != nil {
-		return d
+		return last
 	}
 	defer f.Close()
-	var last []byte
 	for s := bufio.NewScanner(f); s.Scan(); {
-		last = append(last[:0], s.Bytes()...)
+		var d decision
+		if json.Unmarshal(s.Bytes(), &d) == nil && d.Msg == "login" {
+			last = d
+		}
 	}
-	_ = json.Unmarshal(bytes.TrimSpace(last), &d)
-	return d
+	return last
 }
 
 // refusal expects a dial to be refused for a reason, and says what client and
