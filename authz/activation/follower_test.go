@@ -188,9 +188,8 @@ func TestServicesFollow(t *testing.T) {
 		}
 		for _, one := range services {
 			within(t, generous, "no candidate", func() bool { one.mu.Lock(); defer one.mu.Unlock(); return one.candidate == "" })
-			if want := []string{"in force", "activate", "activate", "rollback", "shadow", "withdraw"}; !slices.Equal(one.said(), want) {
-				t.Errorf("%q", one.said())
-			}
+			want := []string{"in force", "activate", "activate", "rollback", "shadow", "withdraw"}
+			within(t, generous, "what it says", func() bool { return slices.Equal(one.said(), want) })
 			if want := []string{fallback, first.Version(), second.Version(), first.Version()}; !slices.Equal(one.had, want) {
 				t.Errorf("%q", one.had)
 			}
