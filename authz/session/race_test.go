@@ -2,4 +2,4 @@
 
 package session_test
 
-func init() { measuredUsers = 1000 } // the race detector makes each dear, and counts no octets
+func init() { measuredUsers = 1000 } // the race detector makes each dear
