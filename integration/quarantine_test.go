@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -23,6 +24,9 @@ func (l *lab) browsing(t *testing.T, vm *clientvm.VM, link clientvm.Link) *netla
 		t.Fatal(err)
 	}
 	web := netlab.New(t)
+	// A link-local address that comes up seconds later is to Chromium a change of
+	// network, for which it gives up the page that it is loading.
+	web.Run(t, "sh", "-c", "cd /proc/sys/net/ipv6/conf/default || exit 0; echo 1 > disable_ipv6")
 	l.net.Join(t, segment, web, "web0", "10.78.0.200/24")
 	web.Run(t, "ip", "route", "add", "default", "via", "10.78.0.2")
 	return web
@@ -132,8 +136,11 @@ func TestQuarantine(t *testing.T) {
 		}
 	}
 	t.Logf("audit of %s: %q", decision, chain)
-	if want := "login, session start, stepped up, session changed, session stop"; strings.Join(chain, ", ") != want {
-		t.Errorf("chain %q, want %q", chain, want)
+	if !slices.Contains([]string{
+		"login, session start, stepped up, session changed, session stop",
+		"login, session start, session changed, stepped up, session stop", // the NAS was that fast
+	}, strings.Join(chain, ", ")) {
+		t.Errorf("chain %q", chain)
 	}
 	l.stop(t)
 	if after := l.net.Run(t, "nft", "list", "ruleset"); strings.Contains(after, "postern") || before == "" && after != "" {
