@@ -1,7 +1,8 @@
 // Command gotest runs `go test` with the arguments it is given and prints what
 // go test prints, but for one rule: with POSTERN_TEST_REQUIRE=1 a test that skips
 // has failed. On a machine that is meant to have everything, a skip is a check
-// that nobody made.
+// that nobody made. What failed is named once more at the end, where who sees only
+// the end of a long run finds it.
 package main
 
 import (
@@ -11,6 +12,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 )
 
@@ -29,7 +31,11 @@ type summary struct {
 	out     io.Writer
 	held    map[string][]string // output of tests still running, by package and test
 	skipped []string
+	failed  []string // what each failed test said, by first lines
 }
+
+// said is the first line of what a test logs, or reports.
+var said = regexp.MustCompile(`^ +\w+\.go:\d+: `)
 
 func (s *summary) add(e event) {
 	key := e.Package + " " + e.Test
@@ -47,9 +53,15 @@ func (s *summary) add(e event) {
 		}
 		fallthrough
 	case "fail":
+		if e.Action == "fail" && e.Test != "" {
+			s.failed = append(s.failed, "FAIL: "+key+"\n")
+		}
 		for _, line := range s.held[key] {
 			if !strings.HasPrefix(line, "=== ") {
 				fmt.Fprint(s.out, line)
+			}
+			if e.Action == "fail" && said.MatchString(line) {
+				s.failed = append(s.failed, line)
 			}
 		}
 		delete(s.held, key)
@@ -84,6 +96,7 @@ func run(args []string, out io.Writer, strict bool) int {
 	for _, lines := range s.held {
 		fmt.Fprint(out, strings.Join(lines, ""))
 	}
+	fmt.Fprint(out, strings.Join(s.failed, ""))
 	code := 0
 	if err := cmd.Wait(); err != nil {
 		code = 1

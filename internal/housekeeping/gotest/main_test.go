@@ -36,7 +36,7 @@ func TestRun(t *testing.T) {
 		{"pass", "", true, 0, []string{"ok  \tsample"}},
 		{"skip tolerated", skip, false, 0, []string{"no server here", "ok  \tsample"}},
 		{"skip refused", skip, true, 1, []string{"no server here", "FAIL: skipped", "TestSkips"}},
-		{"fail", fail, false, 1, []string{"wrong answer", "--- FAIL: TestFails", "FAIL\tsample"}},
+		{"fail", fail, false, 1, []string{"wrong answer", "--- FAIL: TestFails", "FAIL\tsample", "FAIL: sample TestFails\n    a_test.go:7: wrong answer\n"}},
 		{"panic", died, false, 1, []string{"panic: at once", "FAIL\tsample"}},
 		{"no build", "func nonsense() { return 1 }\n", false, 1, []string{"too many return values", "FAIL\tsample"}},
 	} {
