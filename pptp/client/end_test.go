@@ -71,16 +71,17 @@ func TestServerEnds(t *testing.T) {
 				l := newLab(t, rules{})
 				s := l.dial(l.config())
 				pass(time.Second)
-				begin := time.Now()
+				l.server.do(func(time.Time, *serverCall) {
+					l.server.rules.rewrite = func([]byte) []byte { return []byte{0x45} } // no ping has an answer
+				})
 				ping := make(chan error)
 				go func() {
 					_, err := s.Ping(t.Context(), netip.MustParseAddr("10.9.9.9"), 56)
 					ping <- err
 				}()
-				l.server.do(func(now time.Time, k *serverCall) {
-					l.server.rules.rewrite = func([]byte) []byte { return []byte{0x45} } // that ping has no answer
-					tt.end(l, now, k)
-				})
+				synctest.Wait() // it is on its way
+				begin := time.Now()
+				l.server.do(func(now time.Time, k *serverCall) { tt.end(l, now, k) })
 				<-s.Done()
 				if !tt.want(s.Err()) {
 					t.Errorf("Err %v", s.Err())

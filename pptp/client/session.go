@@ -720,11 +720,11 @@ func (s *Session) gone(now time.Time, err error) {
 	s.sealer, s.opener, s.chap, s.early, s.late = nil, nil, nil, nil, nil
 	s.host.forget(s.callID)
 	s.line.drop(now, s)
+	close(s.done) // before the pings: they ask for Err
 	for _, p := range s.pings {
 		close(p.answer)
 	}
 	s.pings = nil
-	close(s.done)
 }
 
 // Close ends the session as a client should: LCP Terminate, Call-Clear-Request, and
