@@ -47,13 +47,13 @@ func (k *Key) Held() (names []string, counts []int) {
 	return names, counts
 }
 
-// Rewind sets the counters back, as in a copy that was made earlier.
+// Rewind sets the counters back, as in a copy that was made earlier. The copy is put in
+// the key's place: not every Chromium changes a counter where it is.
 func (k *Key) Rewind(count int) {
 	k.b.t.Helper()
 	for _, c := range call(k.b, webauthn.GetCredentials, webauthn.GetCredentialsParams{AuthenticatorID: k.id}).Credentials {
-		n := float64(count)
-		call(k.b, webauthn.SetCredentialProperties, webauthn.SetCredentialPropertiesParams{
-			AuthenticatorID: k.id, CredentialID: c.CredentialID, SignCount: &n,
-		})
+		call(k.b, webauthn.RemoveCredential, webauthn.RemoveCredentialParams{AuthenticatorID: k.id, CredentialID: c.CredentialID})
+		c.SignCount = float64(count)
+		call(k.b, webauthn.AddCredential, webauthn.AddCredentialParams{AuthenticatorID: k.id, Credential: c})
 	}
 }
