@@ -124,10 +124,12 @@ func (ns *Namespace) Run(t testing.TB, name string, args ...string) string {
 	return out
 }
 
-// Bridge makes a bridge with an address: the segment on which guests meet a node.
+// Bridge makes a bridge with an address: the segment on which guests meet a node. Its
+// hardware address is given, since it would change with the ports that are plugged in, and
+// hosts that know the one before would talk to nobody.
 func (ns *Namespace) Bridge(t testing.TB, name, prefix string) {
 	t.Helper()
-	ns.Run(t, "ip", "link", "add", name, "type", "bridge", "forward_delay", "0")
+	ns.Run(t, "ip", "link", "add", name, "address", "02:00:00:00:00:01", "type", "bridge", "forward_delay", "0")
 	ns.Run(t, "ip", "addr", "add", prefix, "dev", name)
 	ns.Run(t, "ip", "link", "set", name, "up")
 }
