@@ -13,7 +13,8 @@ import (
 
 // TestLab is the lab's promise: `docker-compose up` on a clean clone.
 func TestLab(t *testing.T) {
-	if _, err := os.Stat("/dev/net/tun"); err != nil {
+	tun, err := os.Stat("/dev/net/tun")
+	if err != nil {
 		t.Skip("no TUN device:", err)
 	}
 	l := newLab(t)
@@ -23,6 +24,11 @@ func TestLab(t *testing.T) {
 	if t.Failed() {
 		t.FailNow()
 	}
+	// As on a host without udev.
+	if err := os.Chmod("/dev/net/tun", 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.Chmod("/dev/net/tun", tun.Mode().Perm()) })
 	timed("up and healthy", func() {
 		l.up(t)
 		l.healthy(t, everybody...)

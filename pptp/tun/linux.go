@@ -80,6 +80,8 @@ func (d *device) open(name string) error {
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		return fmt.Errorf("tun: no /dev/net/tun; load the module tun, or pass the device into the container: %w", err)
+	case errors.Is(err, syscall.EACCES): // from the file; the kernel's own word is EPERM
+		return fmt.Errorf("tun: /dev/net/tun is closed to this user; chmod 0666, as udev has it: %w", err)
 	case errors.Is(err, os.ErrPermission):
 		return fmt.Errorf("tun: device %s needs root or CAP_NET_ADMIN: %w", name, err)
 	case err != nil:
