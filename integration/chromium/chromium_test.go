@@ -124,9 +124,11 @@ func TestKey(t *testing.T) {
 	if !slices.Equal(names, []string{"portal.corp.example"}) || len(counts) != 1 || counts[0] < 1 {
 		t.Errorf("%v, %v", names, counts)
 	}
-	k.Rewind(0)
-	if _, counts := k.Held(); counts[0] != 0 {
-		t.Errorf("%v", counts)
+	for _, n := range []int{0, 7} {
+		k.Rewind(n)
+		if _, counts := k.Held(); len(counts) != 1 || counts[0] != n {
+			t.Errorf("%v, want %d", counts, n)
+		}
 	}
 	k.Unplug()
 }

@@ -3,14 +3,17 @@
 package chromium
 
 import (
+	"cmp"
+
 	"github.com/chromedp/cdproto/webauthn"
 )
 
 // Key is a security key in the browser's virtual socket (CTAP 2): touched at once,
 // and with a PIN that is right or wrong.
 type Key struct {
-	b  *Browser
-	id webauthn.AuthenticatorID
+	b    *Browser
+	id   webauthn.AuthenticatorID
+	name string // of the copies: Chromium does not tell it of what was put in
 }
 
 // NewKey plugs a key in. Verified says whether its user knows the PIN.
@@ -53,7 +56,8 @@ func (k *Key) Rewind(count int) {
 	k.b.t.Helper()
 	for _, c := range call(k.b, webauthn.GetCredentials, webauthn.GetCredentialsParams{AuthenticatorID: k.id}).Credentials {
 		call(k.b, webauthn.RemoveCredential, webauthn.RemoveCredentialParams{AuthenticatorID: k.id, CredentialID: c.CredentialID})
-		c.SignCount = float64(count)
+		k.name = cmp.Or(c.RpID, k.name)
+		c.RpID, c.SignCount = k.name, float64(count)
 		call(k.b, webauthn.AddCredential, webauthn.AddCredentialParams{AuthenticatorID: k.id, Credential: c})
 	}
 }
