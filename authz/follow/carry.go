@@ -40,6 +40,7 @@ type attempt struct {
 	running  bool
 	tries    int
 	notFound int
+	left     bool
 	next     time.Time
 }
 
@@ -49,6 +50,7 @@ type verdict uint8
 const (
 	later   verdict = iota // again, and later each time
 	confirm                // again, to be sure
+	leave                  // again when nobody is at it any more
 	over
 )
 
@@ -187,6 +189,8 @@ func (a *attempt) schedule(v verdict) {
 		a.next = time.Now().Add(wait - rand.N(wait/4))
 	case confirm:
 		a.next = time.Now().Add(confirmAfter)
+	case leave:
+		a.next = time.Now().Add(carryTime)
 	case over:
 	}
 }
@@ -201,7 +205,12 @@ func (f *Follower) try(ctx context.Context, a *attempt) verdict {
 		return later
 	case !found: // another service was faster
 		return over
-	case rec.ID == "": // it has ended by itself
+	case rec.ID == "" && !a.left:
+		// It has ended. Whoever told its NAS, if anybody did, is about to write that down,
+		// and must find the wish.
+		a.left = true
+		return leave
+	case rec.ID == "": // by itself
 		if _, err := f.cfg.Sessions.Answered(ctx, w); err != nil {
 			return later
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"postern/authz"
+	"postern/authz/directory"
 	"postern/authz/session"
 	"postern/internal/store"
 )
@@ -98,6 +99,25 @@ func TestChangeByAnotherService(t *testing.T) {
 	})
 }
 
+// A session's Stop comes before its NAS has answered, and a service that cannot reach the
+// NAS finds it gone: the end is written down all the same.
+func TestStopBeforeAnswer(t *testing.T) {
+	onVirtualTime(t, func(t *testing.T, s *site) {
+		s.late = carryTime / 2
+		s.open("a1", "alice@corp")
+		s.service(interval, nil)
+		s.far = true
+		s.service(0, nil)
+		s.realms[0].state("alice@corp", directory.Disabled)
+		time.Sleep(interval + 2*carryTime)
+		s.wantLive("ended")
+		s.wantLines("ended", "a1 account disabled: disabled (done)")
+		if names, err := s.sessions.Wishes(context.Background()); err != nil || len(names) != 0 {
+			t.Errorf("wishes %q, %v", names, err)
+		}
+	})
+}
+
 // Nobody reaches the NAS at first.
 func TestChangeRetries(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, s *site) {
@@ -160,7 +180,7 @@ func TestWishUnreadable(t *testing.T) {
 			}
 		}
 		s.service(0, nil)
-		time.Sleep(2 * wishesEvery)
+		time.Sleep(carryTime + 2*wishesEvery)
 		if len(s.told) != 0 || s.count() != 0 || len(s.changed) != 1 || s.changed[0].Answer != authz.NASRefused {
 			t.Errorf("told %+v, audit %+v", s.told, s.changed)
 		}

@@ -140,6 +140,7 @@ type site struct {
 	answer func(id string) authz.NASAnswer // nil: it is done
 	asked  []string                        // of the NAS
 	slow   time.Duration                   // what it takes
+	late   time.Duration                   // from the Stop to the NAS's answer
 	busy   int
 	most   int
 	audit  []authz.Ended
@@ -284,7 +285,7 @@ func (s *site) Disconnect(ctx context.Context, rec session.Record, text string) 
 	if s.answer != nil {
 		answer = s.answer(rec.Acct)
 	}
-	slow := s.slow
+	slow, late := s.slow, s.late
 	s.mu.Unlock()
 	select {
 	case <-time.After(max(slow, 10*time.Millisecond)):
@@ -297,6 +298,7 @@ func (s *site) Disconnect(ctx context.Context, rec session.Record, text string) 
 		return answer, errors.New(answer.String())
 	}
 	_, err := s.sessions.Stop(ctx, session.Report{Node: rec.Node, Acct: rec.Acct, Cause: 6})
+	time.Sleep(late)
 	return answer, err
 }
 

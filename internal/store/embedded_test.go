@@ -193,7 +193,7 @@ func TestEmbeddedGoroutines(t *testing.T) {
 	s.Close()
 	for range b { // closed with the store
 	}
-	for range 100 {
+	for range 1000 {
 		if runtime.NumGoroutine() <= before {
 			return
 		}

@@ -268,7 +268,7 @@ func TestGoroutines(t *testing.T) {
 		settle := func() int {
 			pass(10 * time.Second)
 			n := runtime.NumGoroutine()
-			for range 100 { // one that has ended may still be counted for a moment
+			for range 10_000 { // one that has ended may still be counted for a moment
 				runtime.Gosched()
 				n = min(n, runtime.NumGoroutine())
 			}
