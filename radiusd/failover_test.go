@@ -496,8 +496,8 @@ func TestFailOver(t *testing.T) {
 			}
 		}
 		t.Logf("%d attempts were answered by both services, %d times one kept silent", twice, v.ledger.silent)
-		if accepted < 100 || twice < 1 {
-			t.Errorf("%d accepted, %d answered twice: this test tells nothing", accepted, twice)
+		if accepted < 100 || twice+v.ledger.silent < 10 {
+			t.Errorf("%d accepted, %d came to both services: this test tells nothing", accepted, twice+v.ledger.silent)
 		}
 		// The registry and the node agree.
 		for user := range users {
