@@ -2,6 +2,8 @@ package cmdtest
 
 import (
 	"fmt"
+	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -137,24 +139,36 @@ func (s *Site) Edit(t testing.TB, name, old, now string) {
 	s.Write(t, name, strings.Replace(text, old, now, 1))
 }
 
-// FreeTCP is an address of loopback where nobody listens.
+// FreeTCP is an address of loopback where nobody listens, the test's own until its end.
 func FreeTCP(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
+	return free(t, func(addr string) (io.Closer, error) { return net.Listen("tcp", addr) })
 }
 
 // FreeUDP is FreeTCP for UDP.
 func FreeUDP(t testing.TB) string {
 	t.Helper()
-	c, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	return free(t, func(addr string) (io.Closer, error) { return net.ListenPacket("udp", addr) })
+}
+
+// free finds a port below the kernel's ephemeral ones (net.ipv4.ip_local_port_range, from
+// 32768 on), so that no connection takes it while nobody listens, and below those of
+// redistest. A name of a socket keeps tests of other processes away from it.
+func free(t testing.TB, listen func(addr string) (io.Closer, error)) string {
+	t.Helper()
+	for range 1000 {
+		port := 3000 + rand.IntN(9000)
+		mine, err := net.Listen("unix", fmt.Sprintf("@postern-test-port-%d", port))
+		if err != nil {
+			continue
+		}
+		addr := fmt.Sprintf("127.0.0.1:%d", port)
+		if l, err := listen(addr); err == nil && l.Close() == nil {
+			t.Cleanup(func() { _ = mine.Close() })
+			return addr
+		}
+		_ = mine.Close()
 	}
-	defer c.Close()
-	return c.LocalAddr().String()
+	t.Fatal("no free port")
+	return ""
 }
